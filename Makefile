@@ -1,0 +1,55 @@
+#: make train [ARGS="data.db=utkface train.lr=3e-4"]   install what training needs, then train
+#: make test                                           install the test tools, then run every test but the slow ones
+#: make test-all                                       the slow tests too
+#: make lint                                           code style
+#: make clean                                          remove .venv and caches; data/ and runs/ stay
+#: A fresh machine needs Python 3.11 or 3.12 only; choose one with PYTHON=/path/to/python3.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-all parity-torch lint clean
+
+help:
+	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
+
+train: $(VENV)/.installed-runtime
+	$(RUN) train.py $(ARGS)
+
+# The parity part runs first under the torch backend, so that the summary of the full run is what is printed last.
+test: parity-torch
+	$(RUN) -m pytest
+
+test-all: parity-torch
+	$(RUN) -m pytest -m ""
+
+parity-torch: $(VENV)/.installed-dev
+	KERAS_BACKEND=torch $(RUN) -m pytest -q parity_tests -m "not backbone and not slow"
+
+lint: $(VENV)/.installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './data/*' -not -path './runs/*' -not -path './.venv*' -prune -exec rm -rf {} +
+
+# Stamps: a second call installs nothing unless a requirements file changed. A failed step leaves no stamp.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+	  echo "error: expected Python 3.11 or 3.12, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	       "Name another one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-runtime: requirements.txt | $(VENV)/.created
+	$(RUN) -m pip install -r requirements.txt
+	@touch $@
+
+# requirements-dev.txt includes requirements.txt, so both stamps are fresh afterwards.
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/.created
+	$(RUN) -m pip install -r requirements-dev.txt
+	@touch $(VENV)/.installed-runtime $@

@@ -1,0 +1,193 @@
+"""Own data: a CSV file with `img_path` and any of the label columns of `faces.labels.TABLE_COLUMNS`.
+
+The same rules hold for the tables in `meta/`, which `faces.ingest.read_table` reads with `parse_table`.
+"""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faces.errors import UserError
+from faces.labels import GENDERS, SPLITS, TABLE_COLUMNS
+
+# The oldest verified person reached 122; beyond this a number is a typing error or a year of birth.
+MAX_PLAUSIBLE_AGE = 130
+
+NUMBER_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "apparent_age_std")
+LABEL_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "gender")
+UNKNOWN_WORDS = ("", "nan", "na", "none", "null")
+
+
+def read(root, *, csv=None):
+    """Read a CSV file of own labels; the images it names are expected under the folder `root`.
+
+    Returns:
+        (table, rejected): the known columns, and `img_path, reason` of the rows without any label.
+
+    Raises:
+        UserError: see `parse_table`.
+    """
+    if csv is None:
+        raise UserError("The data set `csv` needs the file of labels. Expected --csv labels.csv. Received: none")
+    if not Path(root).is_dir():
+        raise UserError(f"Expected the images in the folder {root}, which does not exist.")
+    table = parse_table(csv)
+    labels = table[[name for name in LABEL_COLUMNS if name in table]]
+    unlabelled = labels.isna().all(axis=1)
+    rejected = table.loc[unlabelled, ["img_path"]].assign(reason="no label")
+    return table[~unlabelled].reset_index(drop=True), rejected.reset_index(drop=True)
+
+
+def parse_table(path):
+    """Read and check a CSV table.
+
+    Encoding UTF-8, with or without a byte order mark; separator comma; empty = unknown. Genders are female, male, f or
+    m in any case. Columns outside TABLE_COLUMNS are left out, with a printed note.
+
+    Returns:
+        pandas table of the columns found, in the order of TABLE_COLUMNS; numbers float64, everything else text.
+
+    Raises:
+        UserError: missing or empty file, other encoding, no `img_path` column, no label at all, or a cell that breaks
+            the rules; the message names line and value.
+    """
+    columns, lines = _read_cells(Path(path))
+    table = pd.DataFrame(index=range(len(lines)))
+    for name in TABLE_COLUMNS:
+        if name in columns:
+            table[name] = _PARSERS[name](columns[name], lines, name, path)
+    _check_intervals(table, lines, path)
+    if table[[name for name in LABEL_COLUMNS if name in table]].isna().all(axis=None):
+        raise UserError(f"{path}: no label in any row. Expected values in one of: {', '.join(LABEL_COLUMNS)}.")
+    return table
+
+
+def write_csv(table, path):
+    """Write a pandas table as CSV through a temporary file, so that nobody ever reads half of it.
+
+    Numbers are written as short as exact, unknown cells empty.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    cells = pd.DataFrame({name: [_cell(value) for value in table[name]] for name in table.columns})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A file name that is not UTF-8 cannot be written as it is; rejected rows may hold one.
+        cells.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8", errors="backslashreplace")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"The file {path} cannot be written: {error.strerror}") from None
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def _cell(value):
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(float(value))
+    return str(value)
+
+
+def _read_cells(path):
+    """(dict column name -> list of cells, line number of each row in the file)."""
+    rows, lines = [], []
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            for row in reader:
+                if not row:
+                    continue
+                if len(row) != len(header):
+                    raise UserError(f"{path} line {reader.line_num}: expected {len(header)} cells, got {len(row)}.")
+                rows.append(row)
+                lines.append(reader.line_num)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected a CSV file in UTF-8. Received another encoding: {error}") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: expected a CSV file. Received: {error}") from None
+    except FileNotFoundError:
+        raise UserError(f"The CSV file {path} does not exist.") from None
+    except OSError as error:
+        raise UserError(f"The CSV file {path} cannot be read: {error.strerror}") from None
+    _check_header(header, rows, path)
+    columns = {name: [row[index].strip() for row in rows] for index, name in enumerate(header)}
+    return columns, lines
+
+
+def _check_header(header, rows, path):
+    if not any(header):
+        raise UserError(f"{path} is empty. Expected a header line with img_path and label columns.")
+    if "img_path" not in header:
+        raise UserError(f"{path}: expected a column img_path, comma separated. Received: {', '.join(header)}")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: column {twice[0]} is there twice.")
+    if not rows:
+        raise UserError(f"{path} holds no row below its header.")
+    extra = [name for name in header if name not in TABLE_COLUMNS]
+    if extra:
+        print(f"{path}: left out the columns {', '.join(extra)}; known are {', '.join(TABLE_COLUMNS)}.")
+
+
+def _parse_path(cells, lines, name, path):
+    for cell, line in zip(cells, lines):
+        if not cell:
+            raise UserError(f"{path} line {line}: {name} is empty.")
+    return np.array(cells, dtype=object)
+
+
+def _parse_text(cells, lines, name, path):
+    return np.array([cell or None for cell in cells], dtype=object)
+
+
+def _parse_number(cells, lines, name, path):
+    values = np.full(len(cells), np.nan)
+    for index, (cell, line) in enumerate(zip(cells, lines)):
+        if cell.lower() in UNKNOWN_WORDS:
+            continue
+        try:
+            values[index] = float(cell)
+        except ValueError:
+            raise UserError(f"{path} line {line}: expected {name} in years. Received: {cell!r}") from None
+        if not 0 <= values[index] <= MAX_PLAUSIBLE_AGE:
+            raise UserError(f"{path} line {line}: expected {name} in 0..{MAX_PLAUSIBLE_AGE} years. Received: {cell}")
+    return values
+
+
+def _parse_word(known):
+    def parse(cells, lines, name, path):
+        words = []
+        for cell, line in zip(cells, lines):
+            word = cell.lower()
+            if word not in known and word not in UNKNOWN_WORDS:
+                raise UserError(f"{path} line {line}: expected {name} {' or '.join(known)}. Received: {cell!r}")
+            words.append(known.get(word))
+        return np.array(words, dtype=object)
+
+    return parse
+
+
+_PARSERS = dict.fromkeys(TABLE_COLUMNS, _parse_text)
+_PARSERS |= dict.fromkeys(NUMBER_COLUMNS, _parse_number)
+_PARSERS["img_path"] = _parse_path
+_PARSERS["gender"] = _parse_word({word: word for word in GENDERS} | {word[0]: word for word in GENDERS})
+_PARSERS["split"] = _parse_word({word: word for word in SPLITS})
+
+
+def _check_intervals(table, lines, path):
+    if "age_low" in table and "age_high" in table:
+        wrong = np.flatnonzero(table["age_low"] > table["age_high"])
+        if wrong.size:
+            low, high = table.loc[wrong[0], ["age_low", "age_high"]]
+            raise UserError(
+                f"{path} line {lines[wrong[0]]}: expected age_low <= age_high. Received: {low:g} > {high:g}"
+            )

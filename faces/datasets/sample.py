@@ -1,0 +1,47 @@
+"""The synthetic sample set: faces drawn by `faces.sample`, with known age and gender."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from faces.datasets.csv_table import write_csv
+from faces.errors import UserError
+
+LABELS = "labels.csv"
+
+
+def read(root, *, count=2000, seed=0):
+    """Draw `count` faces into the folder `root`, unless they are there, and return their labels.
+
+    Face i depends on the seed and on i only, so faces drawn before serve again, and a larger set serves a smaller one.
+
+    Returns:
+        (table, rejected): `img_path, age, gender`, and no row.
+
+    Raises:
+        UserError: count below 1, or the folder cannot be written.
+    """
+    if count < 1:
+        raise UserError(f"Expected a sample of 1 face or more. Received: count {count}")
+    labels = Path(root) / LABELS
+    table = _drawn_before(labels, count, seed)
+    if table is None:
+        from faces.sample import make_sample
+
+        # Without its labels a folder that is half redrawn with another seed cannot be taken for the old one.
+        labels.unlink(missing_ok=True)
+        table = make_sample(root, count=count, seed=seed, progress=sys.stderr.isatty())
+        write_csv(table.assign(seed=seed), labels)
+    table = table.astype({"age": "float64"})
+    return table[["img_path", "age", "gender"]], pd.DataFrame(columns=["img_path", "reason"])
+
+
+def _drawn_before(labels, count, seed):
+    if not labels.is_file():
+        return None
+    table = pd.read_csv(labels)
+    if len(table) < count or (table["seed"] != seed).any():
+        return None
+    table = table[:count]
+    return table if all((labels.parent / name).is_file() for name in table["img_path"]) else None

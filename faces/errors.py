@@ -1,0 +1,19 @@
+"""The one kind of error that a user can cause, and how a script reports it."""
+
+import sys
+
+
+class UserError(ValueError):
+    """Bad input. The message is one line: what was expected and what came."""
+
+
+def run_main(main):
+    """Run a script's main(); a UserError becomes one line on stderr and exit code 2."""
+    try:
+        return main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,122 @@
+"""From a raw data set to a checked table, and from a table to its file in `meta/` and back."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from faces.datasets import get_dataset
+from faces.datasets.csv_table import parse_table, write_csv
+from faces.errors import UserError
+from faces.images import ImageError, decode_rgb, read_file
+from faces.labels import TABLE_COLUMNS
+
+
+def ingest(db, root=None, *, workers=None, progress=None, max_age_gap=5, **options):
+    """Read a data set, open every image once and drop images whose duplicates contradict them.
+
+    Args:
+        db: a name of DATASETS.
+        root: folder of the images, by default the data set's own.
+        workers, progress: see `check_images`.
+        max_age_gap: see `drop_conflicting_duplicates`.
+        options: passed to the data set's reader.
+
+    Returns:
+        (table, rejected); every row that the reader found is in one of them.
+    """
+    data_set = get_dataset(db)
+    root = data_set.root if root is None else root
+    table, rejected = data_set.read(root, **options)
+    table, unreadable = check_images(table, root, workers=workers, progress=progress)
+    table, conflicting = drop_conflicting_duplicates(table, max_age_gap=max_age_gap)
+    parts = [part for part in (rejected, unreadable, conflicting) if len(part)]
+    rejected = pd.concat(parts, ignore_index=True) if parts else rejected
+    return table, rejected
+
+
+def check_images(table, root, *, workers=None, progress=None):
+    """Open every image of a table once, in parallel threads, and add the `sha256` of its file.
+
+    Args:
+        table: pandas table with `img_path`, relative to `root` or absolute.
+        workers: number of threads, by default one a processor.
+        progress: True or False shows or hides the progress bar; None shows it on a terminal only.
+
+    Returns:
+        (table, rejected): the rows whose image can be decoded, with `sha256`; `img_path, reason` of the others.
+    """
+    root = Path(root)
+    paths = [root / path for path in table["img_path"]]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        hidden = None if progress is None else not progress
+        checks = list(tqdm(pool.map(_check_image, paths), "images", len(paths), disable=hidden, unit=""))
+    hashes, reasons = zip(*checks) if checks else ((), ())
+    table = table.assign(sha256=pd.Series(hashes, index=table.index, dtype=object))
+    readable = table["sha256"].notna().to_numpy()
+    rejected = table.loc[~readable, ["img_path"]].assign(reason=[reason for reason in reasons if reason])
+    return table[readable].reset_index(drop=True), rejected.reset_index(drop=True)
+
+
+def _check_image(path):
+    try:
+        data = read_file(path)
+        decode_rgb(data, path=path)
+    except ImageError as error:
+        return None, error.reason
+    return hashlib.sha256(data).hexdigest(), None
+
+
+def drop_conflicting_duplicates(table, *, max_age_gap=5):
+    """Reject images whose exact duplicates contradict them: nobody can tell which label is right.
+
+    Rows with equal `sha256` whose ages lie more than `max_age_gap` years apart, or whose genders differ, are all
+    rejected. Duplicates that agree stay; `faces.splits` keeps them in one part.
+
+    Returns:
+        (table, rejected)
+    """
+    reason = pd.Series(None, index=table.index, dtype=object)
+    if "sha256" in table and "gender" in table:
+        genders = table.groupby("sha256")["gender"].transform("nunique")
+        reason[genders > 1] = "exact duplicates differ in gender"
+    if "sha256" in table and "age" in table:
+        ages = table.groupby("sha256")["age"]
+        gap = ages.transform("max") - ages.transform("min")
+        reason[gap > max_age_gap] = f"exact duplicates differ by more than {max_age_gap} years"
+    rejected = table.loc[reason.notna(), ["img_path"]].assign(reason=reason.dropna())
+    return table[reason.isna()].reset_index(drop=True), rejected.reset_index(drop=True)
+
+
+def write_table(table, path):
+    """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact."""
+    columns = [name for name in TABLE_COLUMNS if name in table and (name == "img_path" or table[name].notna().any())]
+    write_csv(table[columns], path)
+
+
+def read_table(path):
+    """Read a table that `write_table` wrote, or the user's own; checked by the rules of `csv_table.parse_table`."""
+    return parse_table(path)
+
+
+def load_table(db, *, meta_dir="meta", csv=None):
+    """The table of a data set: `meta/<db>.csv`, or for `csv` the file given.
+
+    Raises:
+        UserError: unknown data set; no table yet (the message names the commands that make it); a table that breaks
+            the rules.
+    """
+    data_set = get_dataset(db)
+    if db == "csv":
+        if csv is None:
+            raise UserError("The data set `csv` needs the file of labels. Received: none")
+        return read_table(csv)
+    path = Path(meta_dir) / f"{db}.csv"
+    if not path.is_file():
+        steps = [] if db == "sample" else [data_set.how_to_get]
+        steps.append(f"python create_db.py --db {db}" + ("" if str(meta_dir) == "meta" else f" --meta_dir {meta_dir}"))
+        raise UserError(f"The table {path} does not exist. To make it, run: {' && '.join(steps)}")
+    return read_table(path)

@@ -1,0 +1,46 @@
+"""The label vocabulary shared by every part of the toolkit: table columns, genders and the age grid."""
+
+import numpy as np
+
+GENDERS = ("female", "male")
+UNKNOWN_GENDER = -1
+MIN_AGE = 0
+MAX_AGE = 100
+
+# One row an image; every column but img_path may be missing or empty (= unknown).
+TABLE_COLUMNS = (
+    "img_path",
+    "age",
+    "gender",
+    "identity",
+    "ethnicity",
+    "age_low",
+    "age_high",
+    "apparent_age",
+    "apparent_age_std",
+    "split",
+    "sha256",
+)
+SPLITS = ("train", "val", "test")
+
+
+def age_grid(min_age=MIN_AGE, max_age=MAX_AGE):
+    """The supported ages in years: min_age, min_age + 1, ..., max_age, as float32 of shape (K,)."""
+    if min_age < 0 or max_age <= min_age or int(min_age) != min_age or int(max_age) != max_age:
+        raise ValueError(
+            f"The age grid needs whole numbers, 0 <= min_age < max_age. Received: min_age={min_age}, max_age={max_age}"
+        )
+    return np.arange(int(min_age), int(max_age) + 1, dtype=np.float32)
+
+
+def gender_index(words):
+    """Gender words of a table column -> int32 index into GENDERS, -1 where unknown.
+
+    Raises:
+        ValueError: a cell holds a word that is neither empty nor one of GENDERS.
+    """
+    words = [None if word is None or word != word else str(word).strip().lower() for word in words]
+    unknown = sorted({word for word in words if word and word not in GENDERS})
+    if unknown:
+        raise ValueError(f"Unknown gender {unknown[0]!r}. Expected one of {GENDERS} or an empty cell.")
+    return np.array([GENDERS.index(word) if word else UNKNOWN_GENDER for word in words], dtype=np.int32)

@@ -1,0 +1,112 @@
+"""Leak-free splits: no person and no image (by content) is in two parts."""
+
+import hashlib
+import logging
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from faces.errors import UserError
+from faces.labels import SPLITS
+
+_log = logging.getLogger(__name__)
+
+
+def split_table(table, *, val_share=0.1, test_share=0.1, seed=0):
+    """Assign every row to train, val or test.
+
+    Rows that share an `identity` or a `sha256`, directly or through other rows, form a group that stays together. A
+    hash of the seed and of the group's name decides, so the result depends neither on the order of the rows nor on the
+    other groups, and the shares are met on average. Values of an existing `split` column are kept; the unassigned rows
+    of a group follow its assigned ones. Groups that the given values tear apart are reported in the log, not changed.
+
+    Args:
+        table: pandas table with `img_path` and, where known, `identity`, `sha256` and `split`.
+        val_share, test_share: wanted shares of the groups, 0 or more; their sum stays below 1.
+        seed: another seed, another split.
+
+    Returns:
+        pandas Series of "train", "val" or "test", indexed like the table.
+
+    Raises:
+        UserError: impossible shares or an unknown word in the `split` column.
+    """
+    if not (val_share >= 0 and test_share >= 0 and val_share + test_share < 1):
+        raise UserError(f"Expected shares >= 0 with a sum below 1. Received: val {val_share}, test {test_share}")
+    names = group_names(table)
+    drawn = {name: _draw(name, val_share, test_share, seed) for name in names.unique()}
+    split = names.map(drawn).astype(object)
+    if "split" in table:
+        split = _honour(split, table["split"], names)
+    return split.rename("split")
+
+
+def group_names(table):
+    """The name of each row's group: the smallest of the keys identity, img_path (where alone) and sha256 in it."""
+    rows, keys = [], []
+    for prefix in ("identity", "sha256"):
+        if prefix in table:
+            known = np.flatnonzero(table[prefix].notna())
+            rows.extend(known)
+            keys.extend(f"{prefix}:{value}" for value in table[prefix].iloc[known])
+    alone = np.setdiff1d(np.arange(len(table)), rows)
+    rows.extend(alone)
+    keys.extend(f"img_path:{value}" for value in table["img_path"].iloc[alone])
+    if not keys:
+        return pd.Series([], index=table.index, dtype=object)
+
+    # Nodes are the distinct keys in sorted order; a row links its keys, and a component's first node is its smallest key.
+    node_keys, nodes = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    row_node = np.full(len(table), -1)
+    row_node[rows] = nodes
+    links = coo_matrix((np.ones(len(nodes)), (row_node[rows], nodes)), shape=(len(node_keys),) * 2)
+    _, component = connected_components(links, directed=False)
+    _, smallest = np.unique(component, return_index=True)
+    return pd.Series(node_keys[smallest[component[row_node]]], index=table.index, dtype=object)
+
+
+def leak_report(table, split):
+    """How a split stands: rows and groups in each part, and what is in more than one.
+
+    Returns:
+        dict: `rows` and `groups` map each part to its count; `shared_identities` and `shared_hashes` count the persons
+        and the image contents that lie in more than one part (0 = leak-free).
+    """
+    split = pd.Series(np.asarray(split, dtype=object), index=table.index)
+    names = group_names(table)
+    return {
+        "rows": {part: int((split == part).sum()) for part in SPLITS},
+        "groups": {part: int(names[split == part].nunique()) for part in SPLITS},
+        "shared_identities": _shared(table, "identity", split),
+        "shared_hashes": _shared(table, "sha256", split),
+    }
+
+
+def _draw(name, val_share, test_share, seed):
+    digest = hashlib.sha256(f"{seed}|{name}".encode("utf-8", "backslashreplace")).digest()
+    number = int.from_bytes(digest[:8], "big") / 2**64
+    if number < test_share:
+        return "test"
+    return "val" if number < test_share + val_share else "train"
+
+
+def _honour(split, given, names):
+    """Overwrite the drawn split by the given one, and by that of the row's group."""
+    unknown = sorted(set(given.dropna()) - set(SPLITS))
+    if unknown:
+        raise UserError(f"Unknown split {unknown[0]!r}. Expected one of {', '.join(SPLITS)} or an empty cell.")
+    rank = given.map({part: index for index, part in enumerate(SPLITS)}).astype(float)
+    ranks = rank.groupby(names)
+    torn = names[ranks.transform("min") < ranks.transform("max")].nunique()
+    if torn:
+        _log.warning("The given split puts %d persons or duplicated images into more than one part.", torn)
+    rank = rank.fillna(ranks.transform("min"))
+    return split.where(rank.isna(), rank.map(dict(enumerate(SPLITS))))
+
+
+def _shared(table, column, split):
+    if column not in table:
+        return 0
+    return int((split.groupby(table[column]).nunique() > 1).sum())

@@ -1,0 +1,85 @@
+"""Checkpoints: one uncompiled `.keras` file a model, written whole or not at all."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import keras
+
+from faces.errors import UserError
+from keras_impl.model import FaceModel
+
+
+class CheckpointWriter:
+    """Saves the weights of a model in training, without its optimizer and in float32.
+
+    Keras stores the optimizer of a compiled model, which makes the file 2.7 times larger, so an uncompiled copy is
+    filled and saved.
+    """
+
+    def __init__(self, model):
+        self._model = model
+        self._copy = FaceModel.from_config(_in_float32(model.get_config()))
+        self._copy.build()
+
+    def save(self, path, *, average=None):
+        """Write `path` atomically; on an error the file that was there stays.
+
+        Args:
+            average: values for the trainable variables (an exponential moving average), None for their current ones.
+
+        Raises:
+            UserError: the file cannot be written (disk full, no permission).
+        """
+        self._copy.set_weights(self._model.get_weights())
+        if average is not None:
+            averaged = dict(zip(map(id, self._model.trainable_variables), average, strict=True))
+            for source, target in zip(self._model.weights, self._copy.weights, strict=True):
+                if id(source) in averaged:
+                    target.assign(averaged[id(source)])
+        save_model(self._copy, path)
+
+
+def save_model(model, path):
+    """Save an uncompiled FaceModel atomically, see `CheckpointWriter.save`."""
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part.keras")
+    try:
+        model.save(part)
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"The checkpoint {path} cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_model(path):
+    """The FaceModel of a checkpoint.
+
+    Raises:
+        UserError: no such file, or a file that another program wrote.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"The checkpoint {path} does not exist.")
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is not a .keras checkpoint of this program.")
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except UserError:
+        raise
+    except Exception as error:  # Keras raises many types for a file it cannot rebuild; each means the same to a user.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} is not a checkpoint that this version can load: {reason}") from error
+    if not isinstance(model, FaceModel):
+        raise UserError(f"{path} is a Keras model, but not a checkpoint of this program ({type(model).__name__}).")
+    return model
+
+
+def _in_float32(config):
+    """The same configuration with mixed-precision layers back in float32, in which their variables are kept anyway."""
+    if isinstance(config, dict):
+        return {key: _in_float32(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_in_float32(value) for value in config)
+    return "float32" if config in ("mixed_bfloat16", "mixed_float16") else config

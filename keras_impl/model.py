@@ -1,0 +1,280 @@
+"""The one model class: a backbone with an age head, a gender head, or both, and everything a prediction depends on."""
+
+from types import SimpleNamespace
+
+import keras
+from keras import ops
+
+from faces.errors import UserError
+from faces.labels import GENDERS, MAX_AGE, MIN_AGE, UNKNOWN_GENDER
+from keras_impl import losses, metrics
+from keras_impl.backbones import build_backbone, set_batch_norm_momentum
+from keras_impl.heads import HEADS, GenderHead
+from keras_impl.methods import METHODS
+
+METRIC_NAMES = {"age": "age_mae", "gender": "gender_accuracy"}
+OUTPUTS = tuple(METRIC_NAMES)
+AGE_COLUMNS = ("age", "age_std", "age_low", "age_high")  # columns of the packed age label, NaN unknown
+
+
+class _KnownMean(keras.losses.Loss):
+    """Mean of per-sample losses over the weight of the known labels; 0 when no label is known."""
+
+    def __init__(self):
+        super().__init__(name="known_mean", reduction="mean_with_sample_weight")
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+@keras.saving.register_keras_serializable("faces")
+class FaceModel(keras.Model):
+    """Images (N, S, S, 3) RGB 0..255 -> dict of raw head outputs `age` and `gender`.
+
+    Args:
+        backbone: functional model, images -> features (N, C).
+        age_head, gender_head: layers of `keras_impl.heads`; None leaves the output away.
+        method: key of METHODS that the age head was built for.
+        method_params: loss parameters that differ from the method's defaults.
+        dropout: share of features dropped in training.
+        crop: geometry of the face crops: {"margin": share of the box added on each side, "aligned": bool}.
+        provenance: plain JSON facts about the training (data set, split seed, versions).
+    """
+
+    def __init__(
+        self,
+        backbone,
+        age_head=None,
+        gender_head=None,
+        *,
+        method="cross_entropy",
+        method_params=None,
+        dropout=0.0,
+        crop=None,
+        provenance=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if age_head is None and gender_head is None:
+            raise ValueError("A FaceModel needs an age head, a gender head or both.")
+        self.backbone, self.age_head, self.gender_head = backbone, age_head, gender_head
+        self.method, self.dropout_rate = method, dropout
+        self.method_params = dict(method_params or {})
+        self.crop = {"margin": 0.0, "aligned": False, **(crop or {})}
+        self.provenance = dict(provenance or {})
+        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        self.total_steps = None
+
+    @property
+    def output_keys(self):
+        return tuple(name for name in OUTPUTS if getattr(self, f"{name}_head") is not None)
+
+    @property
+    def image_size(self):
+        return self.backbone.input_shape[1]
+
+    def build(self, input_shape=None):
+        features = self.backbone.output_shape
+        for part in (self.age_head, self.gender_head, self.dropout):
+            if part is not None and not part.built:
+                part.build(features)
+        self.built = True
+
+    def call(self, images, training=False):
+        features = self.dropout(self.backbone(images, training=training), training=training)
+        return {name: getattr(self, f"{name}_head")(features) for name in self.output_keys}
+
+    def decode(self, outputs):
+        """Raw outputs -> the prediction, see `predict_faces`."""
+        prediction = {}
+        if "age" in outputs:
+            prediction["age"] = self.age_head.decode(outputs["age"])
+            if hasattr(self.age_head, "probabilities"):
+                prediction["age_distribution"] = self.age_head.probabilities(outputs["age"])
+        if "gender" in outputs:
+            prediction["gender"] = self.gender_head.probabilities(outputs["gender"])
+        return prediction
+
+    def predict_faces(self, images):
+        """Images (N, S, S, 3) -> {"age": (N,) years, "age_distribution": (N, K) where the method has one,
+        "gender": (N, 2) probabilities (female, male)}."""
+        return self.decode(self(images, training=False))
+
+    # === Training ===
+
+    def compile(self, optimizer="adam", *, gender_weight=1.0, total_steps=None, **kwargs):
+        """Set up training.
+
+        Args:
+            gender_weight: factor of the gender loss beside the age loss.
+            total_steps: steps of the whole training, for methods whose loss needs `progress`.
+        """
+        super().compile(optimizer=optimizer, **kwargs)
+        self.gender_weight, self.total_steps = gender_weight, total_steps
+        self._reduce = _KnownMean()
+        # A namespace hides the metrics from Keras' tracking, which would write their state into the checkpoint.
+        self._trackers = SimpleNamespace(
+            **{METRIC_NAMES[name]: keras.metrics.Mean(name=METRIC_NAMES[name]) for name in self.output_keys}
+        )
+
+    @property
+    def metrics(self):
+        return super().metrics + list(vars(getattr(self, "_trackers", SimpleNamespace())).values())
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        total = sum(self.losses) if self.losses else 0.0
+        for name in self.output_keys:
+            weight = self.gender_weight if name == "gender" else 1.0
+            values = self._mixed_loss(name, y, y_pred[name])
+            total = total + weight * self._reduce(values, values, sample_weight=sample_weight[name])
+        return total
+
+    def _mixed_loss(self, name, y, output):
+        """Per-sample loss; under mixup the losses of both labels, weighted as the images are."""
+        values = self._sample_loss(name, y[name], output)
+        if "mix_weight" not in y:
+            return values
+        share = ops.cast(y["mix_weight"], values.dtype)
+        return share * values + (1.0 - share) * self._sample_loss(name, y[f"{name}_partner"], output)
+
+    def _sample_loss(self, name, label, output):
+        if name == "gender":
+            return losses.gender_cross_entropy(label, output)
+        method = METHODS[self.method]
+        columns = dict(zip(AGE_COLUMNS, ops.unstack(label, axis=-1), strict=True))
+        columns["progress"] = self._progress() if "progress" in method.needs else None
+        extra = {key: columns[key] for key in method.needs}
+        return method.loss(
+            columns["age"], output, min_age=self.age_head.min_age, **extra, **{**method.params, **self.method_params}
+        )
+
+    def _progress(self):
+        if not self.total_steps:
+            raise ValueError(f"Method {self.method!r} needs compile(total_steps=...) to know its progress.")
+        return ops.minimum(ops.cast(self.optimizer.iterations, "float32") / self.total_steps, 1.0)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if "age" in self.output_keys:
+            error = metrics.mae(y["age"][:, 0], self.age_head.decode(y_pred["age"]))
+            self._update_known("age_mae", error)
+        if "gender" in self.output_keys:
+            correct = metrics.gender_accuracy(y["gender"], self.gender_head.probabilities(y_pred["gender"]))
+            self._update_known("gender_accuracy", correct)
+        return self.get_metrics_result()
+
+    def _update_known(self, name, values):
+        known = ops.logical_not(ops.isnan(values))
+        values = ops.where(known, values, ops.zeros_like(values))
+        getattr(self._trackers, name).update_state(values, sample_weight=known)
+
+    # === Saving ===
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "backbone": serialize(self.backbone),
+            "age_head": self.age_head and serialize(self.age_head),
+            "gender_head": self.gender_head and serialize(self.gender_head),
+            "method": self.method,
+            "method_params": dict(self.method_params),
+            "dropout": self.dropout_rate,
+            "crop": dict(self.crop),
+            "provenance": dict(self.provenance),
+            "genders": list(GENDERS),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        genders = tuple(config.pop("genders"))
+        if genders != GENDERS:
+            raise UserError(f"The checkpoint's gender order is {genders}, this version expects {GENDERS}.")
+        for part in ("backbone", "age_head", "gender_head"):
+            config[part] = config[part] and keras.saving.deserialize_keras_object(config[part])
+        return cls(**config)
+
+
+def build_model(
+    backbone="MobileNetV3Small",
+    method="cross_entropy",
+    *,
+    image_size=96,
+    outputs=OUTPUTS,
+    min_age=MIN_AGE,
+    max_age=MAX_AGE,
+    decode=None,
+    method_params=None,
+    head_params=None,
+    dropout=0.0,
+    weights=None,
+    batch_norm_momentum=None,
+    crop=None,
+    provenance=None,
+):
+    """A built FaceModel from names.
+
+    Args:
+        backbone: key of BACKBONES, or a functional model from images to features.
+        method: key of METHODS.
+        weights: of a named backbone, None or "imagenet".
+        batch_norm_momentum: of all BatchNormalization layers, None to keep their own.
+        outputs: which of "age" and "gender" the model gives.
+        decode: one of the age head's decodes, None for its first.
+        head_params: further arguments of the age head, e.g. what the method's `fit` returned.
+
+    Raises:
+        UserError: an unknown name or parameter, listing the known ones.
+    """
+    check_names(method, outputs)
+    if isinstance(backbone, str):
+        backbone = build_backbone(backbone, image_size, weights=weights)
+    if batch_norm_momentum is not None:
+        set_batch_norm_momentum(backbone, batch_norm_momentum)
+    age_head = None
+    if "age" in outputs:
+        unknown = set(method_params or {}) - set(METHODS[method].params)
+        if unknown:
+            raise UserError(
+                f"Unknown parameter {sorted(unknown)[0]!r} of method {method}. "
+                f"Expected one of: {', '.join(METHODS[method].params) or '(it has none)'}"
+            )
+        try:
+            age_head = HEADS[METHODS[method].head](
+                min_age=min_age, max_age=max_age, decode=decode, **(head_params or {})
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    model = FaceModel(
+        backbone,
+        age_head,
+        GenderHead() if "gender" in outputs else None,
+        method=method,
+        method_params=method_params,
+        dropout=dropout,
+        crop=crop,
+        provenance=provenance,
+        name="face_model",
+    )
+    model.build()
+    return model
+
+
+def check_names(method, outputs):
+    """UserError unless the method and all outputs are known."""
+    if method not in METHODS:
+        raise UserError(f"Unknown method {method!r}. Expected one of: {', '.join(METHODS)}")
+    if not outputs or set(outputs) - set(OUTPUTS):
+        raise UserError(f"model.outputs must name one or both of {', '.join(OUTPUTS)}. Received: {list(outputs)}")
+
+
+def known_labels(method, age_pack, gender):
+    """Which labels a method can learn from: {"age": (N,), "gender": (N,)} bool, NumPy arrays in and out.
+
+    Args:
+        age_pack: (N, 4) columns AGE_COLUMNS. gender: (N,) index, -1 unknown.
+    """
+    known = age_pack[:, 0] == age_pack[:, 0]
+    if "age_low" in METHODS[method].needs:
+        known = known | (age_pack[:, 2] == age_pack[:, 2])
+    return {"age": known, "gender": gender != UNKNOWN_GENDER}

@@ -1,0 +1,68 @@
+"""Optimizers and learning-rate schedules by name."""
+
+import keras
+
+from faces.errors import UserError
+
+
+def make_schedule(name, lr, *, total_steps, warmup_steps=0):
+    """Learning rate as a function of the step.
+
+    Args:
+        name: "constant"; "steps": lr x 1, .2, .04, .008, changing at each quarter of the training; "cosine": linear
+            warm-up to lr, then half a cosine down to 0.
+    """
+    if name not in SCHEDULES:
+        raise UserError(f"Unknown schedule {name!r}. Expected one of: {', '.join(SCHEDULES)}")
+    if not lr > 0:
+        raise UserError(f"train.lr must be positive. Received: {lr}")
+    return SCHEDULES[name](lr, total_steps, warmup_steps)
+
+
+def _constant(lr, total_steps, warmup_steps):
+    return lr
+
+
+def _steps(lr, total_steps, warmup_steps):
+    boundaries = [max(1, total_steps * quarter // 4) for quarter in (1, 2, 3)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [lr * 0.2**power for power in range(4)])
+
+
+def _cosine(lr, total_steps, warmup_steps):
+    warmup_steps = min(warmup_steps, total_steps - 1)
+    if warmup_steps < 1:
+        return keras.optimizers.schedules.CosineDecay(lr, total_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        lr / warmup_steps, total_steps - warmup_steps, warmup_target=lr, warmup_steps=warmup_steps
+    )
+
+
+SCHEDULES = {"constant": _constant, "steps": _steps, "cosine": _cosine}
+OPTIMIZERS = {
+    "sgd": lambda **kwargs: keras.optimizers.SGD(momentum=0.9, nesterov=True, **kwargs),
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+}
+
+
+def make_optimizer(name, schedule, *, weight_decay=0.0, clip_norm=None, ema=None):
+    """An optimizer with decoupled weight decay on kernels only.
+
+    Args:
+        name: sgd (Nesterov momentum .9), adam or adamw, in any case.
+        clip_norm: largest norm of the whole gradient, None for no clipping.
+        ema: momentum of the exponential moving average of the weights, None for none.
+    """
+    if str(name).lower() not in OPTIMIZERS:
+        raise UserError(f"Unknown optimizer {name!r}. Expected one of: {', '.join(OPTIMIZERS)}")
+    if weight_decay < 0:
+        raise UserError(f"train.weight_decay must not be negative. Received: {weight_decay}")
+    average = {"use_ema": True, "ema_momentum": ema} if ema else {}
+    # AdamW refuses None and the others skip a decay of None.
+    decay = weight_decay if weight_decay or str(name).lower() == "adamw" else None
+    optimizer = OPTIMIZERS[str(name).lower()](
+        learning_rate=schedule, weight_decay=decay, global_clipnorm=clip_norm, **average
+    )
+    if decay is not None:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

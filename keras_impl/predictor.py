@@ -1,0 +1,75 @@
+"""From face crops to ages and genders: the one prediction path of evaluation, demo and Python callers."""
+
+import os
+
+import keras
+import numpy as np
+
+from faces.errors import UserError
+from faces.images import read_rgb, resize_rgb
+from keras_impl.checkpoint import load_model
+
+
+class Predictor:
+    """A checkpoint ready to predict.
+
+    >>> predictor = Predictor.load("pretrained/face_age_gender.keras")    # doctest: +SKIP
+    >>> predictor(["a.jpg", "b.jpg"])["age"]                              # doctest: +SKIP
+    array([31.2, 58.9], dtype=float32)
+    """
+
+    def __init__(self, model):
+        self.model = model
+        images = keras.Input((model.image_size, model.image_size, 3), name="images")
+        self._predict = keras.Model(images, model.predict_faces(images))
+
+    @classmethod
+    def load(cls, path):
+        """Predictor of a `.keras` checkpoint; UserError if it is missing or not one of this program."""
+        return cls(load_model(path))
+
+    @property
+    def image_size(self):
+        """Side of the model's input in pixels."""
+        return self.model.image_size
+
+    @property
+    def margin(self):
+        """Share of the face box that the training crops added on each side."""
+        return self.model.crop["margin"]
+
+    def __call__(self, images, *, batch_size=64):
+        """Predict face crops.
+
+        Args:
+            images: list of file paths and uint8 RGB arrays (H, W, 3) of any size, or one array (N, H, W, 3).
+
+        Returns:
+            dict of NumPy arrays, as far as the model has them: "age" (N,) years, "gender" (N, 2) probabilities
+            (female, male), "age_distribution" (N, K).
+        """
+        if isinstance(images, str | os.PathLike):
+            images = [images]
+        faces = [self._resized(image) for image in images]
+        batches = [np.stack(faces[i : i + batch_size]) for i in range(0, len(faces), batch_size)]
+        return self.predict_batches(batches)
+
+    def predict_batches(self, batches):
+        """Predict an iterable of uint8 batches (B, S, S, 3) already at the model's size."""
+        parts = [self._predict_batch(batch) for batch in batches]
+        if not parts:
+            return {name: np.zeros((0, *output.shape[1:]), np.float32) for name, output in self._predict.output.items()}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _predict_batch(self, batch):
+        return {name: np.asarray(value) for name, value in self._predict.predict_on_batch(batch).items()}
+
+    def _resized(self, image):
+        if isinstance(image, str | os.PathLike):
+            image = read_rgb(image)
+        image = np.asarray(image)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise UserError(
+                f"A face must be a uint8 RGB array (H, W, 3) or a path. Received: {image.dtype} {tuple(image.shape)}"
+            )
+        return resize_rgb(image, self.image_size)

@@ -1,0 +1,143 @@
+"""What a training leaves behind after each epoch: history, best checkpoint, and the state to resume from."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from faces.errors import UserError
+from keras_impl.checkpoint import CheckpointWriter
+
+STATE_NAME = "resume.npz"
+CHECKPOINT_NAME = "model.keras"
+HISTORY_NAME = "history.csv"
+
+
+class RunRecorder(keras.callbacks.Callback):
+    """Records each epoch, so that a killed run loses at most the running one.
+
+    The checkpoint is written before the state: a run killed between the two repeats the epoch and writes the same
+    checkpoint again. The history in the state is the truth, history.csv its readable copy.
+
+    Args:
+        folder: run folder.
+        monitor: column whose least value marks the best epoch; where it is missing, the training loss.
+        maximize: True if more is better.
+        patience: epochs without improvement after which training stops, None for never.
+    """
+
+    def __init__(self, folder, *, monitor, maximize=False, patience=None):
+        super().__init__()
+        self.folder, self.monitor, self.patience = Path(folder), monitor, patience
+        self._sign = -1.0 if maximize else 1.0
+        self.history = []
+        self._writer = self._state = self._started = None
+
+    # === Resuming ===
+
+    @property
+    def pending(self):
+        """True between `load` and `restore`."""
+        return self._state is not None
+
+    def load(self):
+        """Read the state of the run folder; returns the number of finished epochs, 0 where there is none."""
+        file = self.folder / STATE_NAME
+        if file.is_file():
+            with np.load(file) as state:
+                self._state = dict(state)
+            self.history = json.loads(str(self._state["history"]))
+        return len(self.history)
+
+    def restore(self, model, *, optimizer=True):
+        """Copy the state that was loaded into a compiled model and, unless told otherwise, its optimizer."""
+        model_values, optimizer_values = (
+            [self._state[f"{kind}{index}"] for index in range(int(self._state[f"{kind}_count"]))]
+            for kind in ("model", "optimizer")
+        )
+        _assign(model.variables, model_values, self.folder)
+        if optimizer:
+            _assign(model.optimizer.variables, optimizer_values, self.folder)
+        self._state = None
+
+    def _save_state(self):
+        groups = {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
+        arrays = {f"{kind}_count": len(variables) for kind, variables in groups.items()}
+        for kind, variables in groups.items():
+            arrays |= {f"{kind}{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
+        part = self.folder / f".{STATE_NAME}.part"
+        try:
+            with open(part, "wb") as file:
+                np.savez(file, history=json.dumps(self.history), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self.folder / STATE_NAME)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"The resume state in {self.folder} cannot be written: {reason}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    # === Keras' events ===
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        row["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+        row["seconds"] = round(time.monotonic() - self._started, 2)
+        if not math.isfinite(row["loss"]):
+            raise UserError(
+                f"The training loss became {row['loss']} in epoch {epoch + 1}. Try a lower train.lr or train.clip_norm."
+            )
+        previous = self.best_epoch()
+        self.history.append(row)
+        if self.best_epoch() != previous:
+            self._save_checkpoint()
+        self._save_state()
+        pd.DataFrame(self.history).to_csv(self.folder / HISTORY_NAME, index=False)
+        if self.exhausted():
+            print(f"No better {self.monitor} for {self.patience} epochs: training stops.")
+            self.model.stop_training = True
+
+    # === The best epoch ===
+
+    def best_epoch(self):
+        """Number of the best epoch so far, 1 the first; 0 before any."""
+        scores = [self._score(row) for row in self.history]
+        return int(np.argmin(scores)) + 1 if scores else 0
+
+    def exhausted(self):
+        """True when `patience` epochs brought nothing better."""
+        return self.patience is not None and len(self.history) - self.best_epoch() >= self.patience
+
+    def _score(self, row):
+        value = self._sign * row[self.monitor] if self.monitor in row else row["loss"]
+        return value if math.isfinite(value) else math.inf
+
+    def _save_checkpoint(self):
+        if self._writer is None:
+            self._writer = CheckpointWriter(self.model)
+        self._writer.save(self.folder / CHECKPOINT_NAME, average=average_weights(self.model))
+
+
+def average_weights(model):
+    """Values of the exponential moving average of the trainable variables, None where the optimizer keeps none."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        return None
+    averages = {id(v): a for v, a in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average)}
+    return [averages.get(id(variable), variable) for variable in model.trainable_variables]
+
+
+def _assign(variables, values, folder):
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise UserError(f"{folder / STATE_NAME} belongs to another model or optimizer: this run cannot be resumed.")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,75 @@
+"""The model a training starts from: from scratch, with ImageNet weights, or from a checkpoint."""
+
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+
+from faces.errors import UserError
+from keras_impl.checkpoint import load_model
+from keras_impl.model import build_model
+
+DOWNLOAD_TIMEOUT = 20  # seconds without an answer after which the ImageNet weights count as out of reach
+
+
+def make_model(backbone, method, *, weights="auto", **settings):
+    """(FaceModel, a sentence on its first weights).
+
+    Args:
+        backbone, method: names. settings: of `build_model`.
+        weights: "auto": ImageNet weights if they can be had, else from scratch, and the sentence says why; "imagenet":
+            the same, but an error where they cannot be had; None: from scratch; a `.keras` path: fine-tune from it.
+    """
+    if weights is None:
+        return build_model(backbone, method, **settings), "from scratch"
+    if str(weights).endswith(".keras"):
+        return _from_checkpoint(weights, backbone, method, settings)
+    if weights not in ("auto", "imagenet"):
+        raise UserError(f"model.weights must be auto, imagenet, null or a .keras file. Received: {weights!r}")
+    try:
+        with _download_timeout():
+            return build_model(backbone, method, weights="imagenet", **settings), "ImageNet"
+    except UserError:
+        raise
+    except Exception as error:  # Keras wraps a failed download in a bare Exception
+        reason = " ".join(str(error).split())
+        if weights == "imagenet":
+            raise UserError(f"The ImageNet weights of {backbone} cannot be had: {reason}") from error
+    return build_model(backbone, method, **settings), f"from scratch, the ImageNet weights cannot be had ({reason})"
+
+
+def _from_checkpoint(path, backbone, method, settings):
+    source = load_model(Path(path))
+    held = source.provenance.get("backbone")
+    if (held, source.image_size) != (backbone, settings["image_size"]):
+        raise UserError(
+            f"{path} holds {held} at {source.image_size} px, the configuration asks for {backbone} at "
+            f"{settings['image_size']} px. Set model.model_name={held} model.img_size={source.image_size}"
+        )
+    # The graph itself is reused: rebuilding it by name can lose layers that depend on its first weights.
+    model = build_model(source.backbone, method, **settings)
+    kept = [name for name in model.output_keys if _copy_head(source, model, f"{name}_head")]
+    heads = f"the {' and '.join(kept)} head" if kept else "no head"
+    return model, f"{path} (backbone and {heads})"
+
+
+def _copy_head(source, target, name):
+    """Copy a head's weights where both models have the same one; returns whether it did."""
+    old, new = getattr(source, name), getattr(target, name)
+    if old is None or type(old) is not type(new) or not _same_grid(old, new):
+        return False
+    new.set_weights(old.get_weights())
+    return True
+
+
+def _same_grid(old, new):
+    return all(getattr(old, key, None) == getattr(new, key, None) for key in ("min_age", "max_age", "scale"))
+
+
+@contextmanager
+def _download_timeout():
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,91 @@
+"""Every head: output, decodes and probabilities on copied weights."""
+
+import cases
+import keras
+import numpy as np
+import pytest
+import tolerances
+import torch
+from bridge import head_variables, randomise, to_numpy, values_of
+
+from keras_impl.heads import HEADS, GenderHead
+from torch_ref.heads import HEADS as TWINS
+from torch_ref.heads import GenderHead as GenderTwin
+from torch_ref.weights import keras_weights, load_keras_weights
+
+FEATURES = 24
+# Keras 3.15 multiplies matrices in float32 under its torch and jax backends, whatever the dtype of the layer.
+DTYPES = ["float64", "float32"] if keras.backend.backend() == "tensorflow" else ["float32"]
+VARIANTS = [(name, {"decode": decode}) for name in ("distribution", "rank") for decode in HEADS[name].DECODES]
+VARIANTS += [("regression", {"scale": scale, "initial_bias": 31.0}) for scale in HEADS["regression"].SCALES]
+
+
+def build_pair(head, twin, dtype):
+    """A Keras head and its twin with the same random weights, and features for both."""
+    rng = np.random.default_rng(21)
+    head.build((None, FEATURES))
+    randomise(head_variables(head), rng)
+    load_keras_weights(twin, values_of(head_variables(head)))
+    return rng.normal(0, 1.5, (cases.N, FEATURES)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("min_age", "max_age"), [(0, 100), (15, 60)])
+@pytest.mark.parametrize(("name", "arguments"), VARIANTS)
+def test_age_head(name, arguments, min_age, max_age, dtype):
+    head = HEADS[name](min_age=min_age, max_age=max_age, dtype=dtype, **arguments)
+    twin = TWINS[name](FEATURES, min_age=min_age, max_age=max_age, **arguments).to(getattr(torch, dtype))
+    features = build_pair(head, twin, dtype)
+    output, twin_output = head(features), twin(torch.tensor(features))
+    assert to_numpy(output).dtype == np.dtype(dtype)
+    tolerance = tolerances.HEAD[dtype]
+    tolerances.assert_close_to_largest(to_numpy(output), twin_output.detach().numpy(), tolerance)
+    # The decodes get the same output, so that a tie broken by rounding cannot hide behind the layer.
+    shared = twin_output.detach().numpy()
+    age = to_numpy(head.decode(keras.ops.convert_to_tensor(shared)))
+    assert age.shape == (cases.N,)
+    tolerances.assert_close_to_largest(age, twin.decode(twin_output).detach().numpy(), tolerance)
+    assert hasattr(head, "probabilities") == hasattr(twin, "probabilities")
+    if hasattr(head, "probabilities"):
+        probabilities = to_numpy(head.probabilities(keras.ops.convert_to_tensor(shared)))
+        tolerances.assert_close_to_largest(probabilities, twin.probabilities(twin_output).detach().numpy(), tolerance)
+        assert (probabilities >= 0).all()
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gender_head(dtype):
+    head, twin = GenderHead(dtype=dtype), GenderTwin(FEATURES).to(getattr(torch, dtype))
+    features = build_pair(head, twin, dtype)
+    output, twin_output = head(features), twin(torch.tensor(features))
+    tolerances.assert_close_to_largest(to_numpy(output), twin_output.detach().numpy(), tolerances.HEAD[dtype])
+    probabilities = to_numpy(head.probabilities(output))
+    twin_probabilities = twin.probabilities(twin_output).detach().numpy()
+    tolerances.assert_close_to_largest(probabilities, twin_probabilities, tolerances.HEAD[dtype])
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_untrained_heads_start_alike(name):
+    """With features of zero only the biases count: both stacks start from the same prediction."""
+    head, twin = HEADS[name](), TWINS[name](FEATURES)
+    if name == "distribution":
+        twin.logits.bias.data.zero_()  # Dense starts at 0, Linear at random: no claim of the method
+    zeros = np.zeros((2, FEATURES), "float32")
+    age = to_numpy(head.decode(head(zeros)))
+    np.testing.assert_allclose(age, twin.decode(twin(torch.tensor(zeros))).detach().numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_weights_travel_back(name):
+    head, twin = HEADS[name](), TWINS[name](FEATURES)
+    build_pair(head, twin, "float32")
+    variables = head_variables(head)
+    for variable in variables.values():
+        variable.assign(keras.ops.zeros_like(variable))
+    back = keras_weights(twin)
+    assert back.keys() == variables.keys()
+    for key, variable in variables.items():
+        variable.assign(back[key])
+    features = np.random.default_rng(5).normal(size=(8, FEATURES)).astype("float32")
+    expected = twin(torch.tensor(features)).detach().numpy()
+    tolerances.assert_close_to_largest(to_numpy(head(features)), expected, tolerances.HEAD["float32"])

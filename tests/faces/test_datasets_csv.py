@@ -1,0 +1,155 @@
+"""Own data from a CSV file: what is read, and the one clear line for everything that is wrong."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from faces.datasets import csv_table
+from faces.datasets.csv_table import parse_table, write_csv
+from faces.errors import UserError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, encoding="utf-8"):
+        path = tmp_path / "labels.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+        return path
+
+    return write
+
+
+def test_all_columns(write):
+    path = write(
+        "gender,img_path,age,identity,ethnicity,age_low,age_high,apparent_age,apparent_age_std,split,sha256\n"
+        "Female,a.jpg,31.5,007,asian,30,39,29.25,4.5,Train,00ff\n"
+        "m,b/c d.jpg,,,,,,,,,\n"
+    )
+    table = parse_table(path)
+    assert table.columns.tolist() == list(csv_table.TABLE_COLUMNS)
+    first, second = table.to_dict("records")
+    assert first == {
+        "img_path": "a.jpg",
+        "age": 31.5,
+        "gender": "female",
+        "identity": "007",
+        "ethnicity": "asian",
+        "age_low": 30.0,
+        "age_high": 39.0,
+        "apparent_age": 29.25,
+        "apparent_age_std": 4.5,
+        "split": "train",
+        "sha256": "00ff",
+    }
+    assert (second.pop("img_path"), second.pop("gender")) == ("b/c d.jpg", "male")
+    assert all(pd.isna(value) for value in second.values())
+
+
+def test_byte_order_mark_quotes_blank_lines_and_line_ends(write):
+    table = parse_table(write('img_path,age\r\n"a,b.jpg", 4 \r\n\r\né.jpg,NaN\r\n', "utf-8-sig"))
+    assert table["img_path"].tolist() == ["a,b.jpg", "é.jpg"]
+    assert table["age"][0] == 4 and np.isnan(table["age"][1])
+
+
+def test_unknown_columns_are_left_out_with_a_note(write, capsys):
+    table = parse_table(write("img_path,age,camera\na.jpg,4,X100\n"))
+    assert table.columns.tolist() == ["img_path", "age"]
+    assert "left out the columns camera" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("label", ["age", "age_low", "age_high", "apparent_age"])
+def test_one_kind_of_label_is_enough(write, label):
+    assert parse_table(write(f"img_path,{label}\na.jpg,40\nb.jpg,\n"))[label].tolist()[0] == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty|img_path"),
+        ("img_path,age\n", "no row below its header"),
+        ("path,age\na.jpg,4\n", "expected a column img_path.*Received: path, age"),
+        ("img_path;age\na.jpg;4\n", "comma separated.*Received: img_path;age"),
+        ("img_path,age,age\na.jpg,4,5\n", "column age is there twice"),
+        ("img_path\na.jpg\n", "no label in any row"),
+        ("img_path,age,gender\na.jpg,,\n", "no label in any row"),
+        ("img_path,identity\na.jpg,3\n", "no label in any row"),
+        ("img_path,age\na.jpg,4\nb.jpg,forty\n", r"labels.csv line 3: expected age in years. Received: 'forty'"),
+        ("img_path,age\na.jpg,-1\n", r"line 2: expected age in 0..130 years. Received: -1"),
+        ("img_path,age\na.jpg,1984\n", r"line 2: expected age in 0..130 years. Received: 1984"),
+        ("img_path,age\na.jpg,inf\n", "line 2: expected age in 0..130"),
+        ("img_path,age,apparent_age_std\na.jpg,4,-2\n", "line 2: expected apparent_age_std"),
+        ("img_path,gender\na.jpg,woman\n", "line 2: expected gender .*female.*Received: 'woman'"),
+        ("img_path,gender\na.jpg,0\n", "line 2: expected gender .*male.*Received: '0'"),
+        ("img_path,age,split\na.jpg,4,valid\n", "line 2: expected split train or val or test. Received: 'valid'"),
+        ("img_path,age_low,age_high\na.jpg,4,6\nb.jpg,9,8\n", "line 3: expected age_low <= age_high.*9 > 8"),
+        ("img_path,age\na.jpg,4\nb.jpg,5,6\n", "line 3: expected 2 cells, got 3"),
+        ("img_path,age\na.jpg\n", "line 2: expected 2 cells, got 1"),
+        ("img_path,age\n,4\n", "line 2: img_path is empty"),
+        ('img_path,age\n"a.jpg,4\n', "expected a CSV file"),
+        ("img_path,age\né.jpg,4\n".encode("latin-1"), "UTF-8"),
+        ("img_path,age\na.jpg,4\n".encode("utf-16"), "UTF-8"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "UTF-8"),
+    ],
+)
+def test_wrong_file_is_one_clear_line(write, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        parse_table(write(text))
+    assert "labels.csv" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(UserError, match=r"missing\.csv does not exist"):
+        parse_table(tmp_path / "missing.csv")
+    with pytest.raises(UserError, match="cannot be read"):
+        parse_table(tmp_path)
+
+
+def test_read_rejects_rows_without_label(write, tmp_path):
+    path = write("img_path,age,gender,identity\na.jpg,4,,\nb.jpg,,,7\nc.jpg,,f,\n")
+    table, rejected = csv_table.read(tmp_path, csv=path)
+    assert table["img_path"].tolist() == ["a.jpg", "c.jpg"]
+    assert rejected.to_dict("records") == [{"img_path": "b.jpg", "reason": "no label"}]
+
+
+def test_read_needs_a_file_and_a_folder(write, tmp_path):
+    with pytest.raises(UserError, match="--csv"):
+        csv_table.read(tmp_path)
+    with pytest.raises(UserError, match="does not exist"):
+        csv_table.read(tmp_path / "missing", csv=write("img_path,age\na.jpg,4\n"))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(alphabet='img_path,age\ngenr."4xé\r\0;', max_size=60) | st.binary(max_size=60))
+def test_any_text_is_a_table_or_a_user_error(write, text):
+    path = write(b"img_path,age,gender\n" + (text if isinstance(text, bytes) else text.encode()))
+    try:
+        table = parse_table(path)
+    except UserError as error:
+        assert str(path) in str(error)
+    else:
+        assert len(table) and table["img_path"].notna().all()
+
+
+def test_write_is_atomic(tmp_path, monkeypatch):
+    path = tmp_path / "meta" / "table.csv"
+    write_csv(pd.DataFrame({"img_path": ["a.jpg"]}), path)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    for place in ("pandas.DataFrame.to_csv", "os.replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, full)
+            with pytest.raises(UserError, match="cannot be written: No space left"):
+                write_csv(pd.DataFrame({"img_path": ["b.jpg"]}), path)
+        assert [file.name for file in path.parent.iterdir()] == ["table.csv"]
+        assert path.read_text() == "img_path\na.jpg\n"
+
+
+def test_numbers_are_written_short_and_exact(tmp_path):
+    path = tmp_path / "table.csv"
+    write_csv(pd.DataFrame({"img_path": list("abcd"), "age": [26.0, 0.1, 1 / 3, np.nan]}), path)
+    assert path.read_text() == "img_path,age\na,26\nb,0.1\nc,0.3333333333333333\nd,\n"

@@ -1,0 +1,315 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from faces.errors import UserError
+from faces.intervals import bootstrap_interval
+from faces.report import (
+    error_by_age,
+    format_summary,
+    plot_learning_curves,
+    summarize,
+    write_report,
+)
+from faces.report.files import write_whole
+from faces.report.pictures import error_by_age_figure, learning_curves_figure, predicted_vs_true_figure
+
+
+@pytest.fixture
+def columns():
+    """Five images; the third has no age, the fifth no gender. Errors 2, 8, -, 5, 1 years."""
+    return pd.DataFrame(
+        {
+            "img_path": ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"],
+            "age": [20.0, 31.0, np.nan, 39.0, 60.0],
+            "gender": ["female", "male", "male", "female", None],
+            "identity": ["anna", "bob", "bob", None, None],
+            "predicted_age": [22.0, 23.0, 50.0, 44.0, 61.0],
+            "predicted_gender": ["female", "female", "male", "female", "male"],
+            "absolute_error": [2.0, 8.0, np.nan, 5.0, 1.0],
+            "within_5": [1.0, 0.0, np.nan, 1.0, 1.0],
+            "gender_correct": [1.0, 0.0, 1.0, 1.0, np.nan],
+        }
+    )
+
+
+def many_columns(count, seed=0):
+    rng = np.random.default_rng(seed)
+    age = rng.integers(0, 101, size=count).astype(float)
+    predicted = age + rng.normal(0, 6, size=count)
+    error = np.abs(predicted - age)
+    return pd.DataFrame(
+        {"age": age, "predicted_age": predicted, "absolute_error": error, "within_5": (error <= 5).astype(float)}
+    )
+
+
+def assert_picture(path):
+    """A PNG that shows something: a size to read it at, and more than a blank page."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) >= 150
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
+        return picture.size
+
+
+class TestSummarize:
+    def test_averages_known_images(self, columns):
+        summary = summarize(columns)
+        assert (summary["n"], summary["n_age"], summary["n_gender"]) == (5, 4, 4)
+        assert summary["age_mae"]["value"] == 4.0
+        assert summary["age_cs5"]["value"] == 0.75
+        assert summary["gender_accuracy"]["value"] == 0.75
+
+    def test_intervals_draw_identities(self):
+        columns = many_columns(120).assign(identity=np.repeat([f"p{number}" for number in range(12)], 10))
+        summary = summarize(columns, resamples=200, seed=7)
+        for metric, column in (("age_mae", "absolute_error"), ("age_cs5", "within_5")):
+            interval = (summary[metric]["low"], summary[metric]["high"])
+            expected = {"groups": columns["identity"], "resamples": 200, "seed": 7}
+            assert interval == bootstrap_interval(columns[column], **expected)
+            assert interval != bootstrap_interval(columns[column], resamples=200, seed=7)
+
+    def test_trivial_predictors(self, columns):
+        trivial = summarize(columns, trivial_age=34, trivial_gender="female")["trivial"]
+        # errors 14, 3, 5, 26; genders female, male, male, female
+        assert trivial == {"age": 34.0, "age_mae": 12.0, "age_cs5": 0.5, "gender": "female", "gender_accuracy": 0.5}
+
+    def test_trivial_predictors_not_given(self, columns):
+        assert summarize(columns)["trivial"] == {}
+
+    def test_model_of_age_only(self, columns):
+        summary = summarize(columns.drop(columns=["gender", "predicted_gender", "gender_correct"]))
+        assert summary["age_mae"]["value"] == 4.0
+        assert summary["n_gender"] == 0
+        assert np.isnan(list(summary["gender_accuracy"].values())).all()
+
+    def test_integer_columns_with_unknown_cells(self, columns):
+        nullable = columns.astype({"within_5": "Int8", "gender_correct": "boolean"})
+        expected = summarize(columns, trivial_gender="male")
+        assert summarize(nullable, trivial_gender="male") == expected
+
+    def test_no_per_sample_column(self):
+        with pytest.raises(UserError, match=r"absolute_error or gender_correct. Received: img_path"):
+            summarize(pd.DataFrame({"img_path": ["a.jpg"]}))
+
+    def test_no_images(self, columns):
+        summary = summarize(columns[:0], trivial_age=30, trivial_gender="male")
+        assert summary["n"] == 0
+        assert np.isnan(summary["age_mae"]["value"])
+        assert np.isnan(summary["trivial"]["age_mae"])
+
+
+class TestFormatSummary:
+    def test_table(self):
+        summary = {
+            "n": 1200,
+            "n_age": 1100,
+            "n_gender": 1200,
+            "age_mae": {"value": 5.638, "low": 5.404, "high": 5.88},
+            "age_cs5": {"value": 0.5625, "low": 0.53, "high": 0.6},
+            "gender_accuracy": {"value": 0.9214, "low": 0.905, "high": 0.9375},
+            "trivial": {"age": 31.0, "age_mae": 14.02, "age_cs5": 0.2, "gender": "male", "gender_accuracy": 0.52},
+        }
+        assert format_summary(summary).splitlines() == [
+            "metric            value     95 % interval     n  trivial",
+            "--------------------------------------------------------",
+            "age MAE (years)    5.64      5.40 to 5.88  1100    14.02",
+            "age CS@5         56.2 %  53.0 % to 60.0 %  1100   20.0 %",
+            "gender accuracy  92.1 %  90.5 % to 93.8 %  1200   52.0 %",
+            "1200 images; trivial: always 31.0 years and male",
+        ]
+
+    def test_unknown_values_are_dashes(self, columns):
+        text = format_summary(summarize(columns.drop(columns=["absolute_error", "within_5"])))
+        assert text.splitlines()[2].split() == ["age", "MAE", "(years)", "-", "-", "0", "-"]
+        assert "nan" not in text
+        assert text.endswith("5 images")
+
+
+class TestErrorByAge:
+    def test_decades(self):
+        age, predicted = [0.0, 9.9, 10.0, 45.0, 41.0, np.nan], [2.0, 8.9, 13.0, 40.0, 44.0, 20.0]
+        columns = pd.DataFrame({"age": age, "predicted_age": predicted})
+        columns["absolute_error"] = (columns["predicted_age"] - columns["age"]).abs()
+        table = error_by_age(columns)
+        assert table["decade"].tolist() == [0, 10, 40]
+        assert table["n"].tolist() == [2, 1, 2]
+        np.testing.assert_allclose(table["mae"], [1.5, 3.0, 4.0])
+        np.testing.assert_allclose(table["bias"], [0.5, 3.0, -1.0])
+        np.testing.assert_allclose(table["low"], [1.0, np.nan, 3.0])
+        np.testing.assert_allclose(table["high"], [2.0, np.nan, 5.0])
+
+    def test_intervals_draw_identities(self):
+        columns = many_columns(90).assign(age=35.0, identity=np.arange(90) // 10)
+        low, high = error_by_age(columns, resamples=100)[["low", "high"]].iloc[0]
+        assert (low, high) == bootstrap_interval(columns["absolute_error"], groups=columns["identity"], resamples=100)
+
+    def test_picture_shows_every_decade(self):
+        table = error_by_age(many_columns(400))
+        axes = error_by_age_figure(table).axes[0]
+        heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches}
+        np.testing.assert_allclose([heights[place] for place in range(len(table))], table["mae"])
+        notes = [note.get_text() for note in axes.texts]
+        assert notes == [f"n={count}" for count in table["n"]]
+        assert [label.get_text() for label in axes.get_xticklabels()][:2] == ["0-9", "10-19"]
+
+    def test_picture_of_equal_errors_and_of_one_image(self):
+        # The mean of equal errors may be a rounding step below every resampled mean.
+        table = pd.DataFrame({"decade": [20, 30], "n": [3, 1], "mae": [0.1, 7.0], "bias": [0.1, -7.0]})
+        table = table.assign(low=[np.nextafter(0.1, 1), np.nan], high=[np.nextafter(0.1, 1), np.nan])
+        axes = error_by_age_figure(table).axes[0]
+        assert [note.get_text() for note in axes.texts] == ["n=3", "n=1"]
+        assert axes.texts[1].xy[1] == 7.0
+
+
+class TestPredictedVsTrue:
+    @pytest.mark.parametrize("count", [1, 40, 5000])
+    def test_no_point_is_lost(self, count):
+        columns = many_columns(count)
+        columns.loc[0, "predicted_age"] = -12.0
+        if count > 1:
+            columns.loc[1, "predicted_age"] = 140.0
+            columns.loc[2, "age"] = np.nan
+        metric = {"value": 4.8, "low": 4.5, "high": 5.1}
+        axes = predicted_vs_true_figure(*columns[["age", "predicted_age"]].to_numpy().T, metric).axes[0]
+        shown = axes.collections[0].get_array().sum() if axes.collections else len(axes.lines[0].get_xdata())
+        known = count - (count > 1)
+        assert shown == known
+        assert axes.get_title() == f"MAE 4.80 years (95 % interval 4.50 to 5.10), n = {known}"
+        assert axes.get_xlim() == axes.get_ylim()
+        assert axes.get_ylim()[0] <= -12
+        assert axes.get_ylim()[1] >= columns["predicted_age"].max()
+
+
+class TestWriteReport:
+    def test_files(self, columns, tmp_path):
+        folder = tmp_path / "runs" / "one"
+        summary = summarize(columns, trivial_age=30)
+        write_report(columns, summary, folder)
+        names = {path.name for path in folder.iterdir()}
+        assert names == {"metrics.json", "predictions.csv", "predicted_vs_true.png", "error_by_age.png"}
+        assert json.loads((folder / "metrics.json").read_text()) == summary
+        pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), columns, check_dtype=False)
+        assert_picture(folder / "predicted_vs_true.png")
+        assert_picture(folder / "error_by_age.png")
+
+    def test_unknown_is_null(self, columns, tmp_path):
+        columns = columns.drop(columns=["gender_correct"])
+        write_report(columns, summarize(columns), tmp_path)
+
+        def refuse(name):
+            raise AssertionError(f"{name} is not JSON")
+
+        metrics = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+        assert metrics["gender_accuracy"] == {"value": None, "low": None, "high": None}
+
+    def test_numpy_numbers(self, columns, tmp_path):
+        summary = {**summarize(columns), "extra": {"count": np.int64(3), "list": np.array([1.5, np.nan], np.float32)}}
+        write_report(columns, summary, tmp_path)
+        assert json.loads((tmp_path / "metrics.json").read_text())["extra"] == {"count": 3, "list": [1.5, None]}
+
+    def test_gender_only_leaves_no_age_picture(self, columns, tmp_path):
+        write_report(columns, summarize(columns), tmp_path)
+        gender = columns.drop(columns=["age", "predicted_age", "absolute_error", "within_5"])
+        write_report(gender, summarize(gender), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "predictions.csv"}
+
+    def test_folder_cannot_be_made(self, columns, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+            with pytest.raises(UserError, match=r"Expected a folder that can be written. Received: .*file"):
+                write_report(columns, summarize(columns), folder)
+
+    def test_file_cannot_be_replaced(self, columns, tmp_path):
+        (tmp_path / "metrics.json").mkdir()
+        with pytest.raises(UserError, match=r"metrics.json"):
+            write_report(columns, summarize(columns), tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+    def test_reader_of_the_old_file_sees_it_whole(self, tmp_path):
+        path = tmp_path / "table.csv"
+        path.write_text("old")
+        with path.open() as reader:
+            write_whole(path, lambda partial: partial.write_text("new"))
+            assert reader.read() == "old"
+        assert path.read_text() == "new"
+
+    def test_failed_write_keeps_the_old_file(self, tmp_path):
+        path = tmp_path / "table.csv"
+        path.write_text("old")
+
+        def fail(partial):
+            partial.write_text("half")
+            raise RuntimeError("killed here")
+
+        with pytest.raises(RuntimeError, match="killed"):
+            write_whole(path, fail)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+class TestLearningCurves:
+    @pytest.fixture
+    def history(self):
+        epochs = np.arange(1, 9)
+        fall = np.exp(-epochs / 3)
+        return pd.DataFrame(
+            {
+                "epoch": epochs,
+                "loss": 2 + fall,
+                "val_loss": 2.2 + fall,
+                "age_mae": 5 + 5 * fall,
+                "val_age_mae": [9, 8, 7, np.nan, 6.25, 6.5, 6.75, 7],
+                "gender_accuracy": 0.9 - 0.3 * fall,
+                "val_gender_accuracy": 0.88 - 0.3 * fall,
+                "learning_rate": 1e-3 * 0.5**epochs,
+                "note": "text of another tool",
+            }
+        )
+
+    def test_all_panels(self, history, tmp_path):
+        plot_learning_curves(history, tmp_path / "curves.png")
+        assert assert_picture(tmp_path / "curves.png") == (1152, 768)
+
+    def test_panels_show_their_columns(self, history):
+        panels = {axes.get_ylabel(): axes for axes in learning_curves_figure(history).axes}
+        assert list(panels) == ["loss", "age MAE (years)", "gender accuracy (%)", "learning rate"]
+        assert panels["learning rate"].get_yscale() == "log"
+        training, validation = (line.get_ydata() for line in panels["gender accuracy (%)"].lines)
+        np.testing.assert_allclose(training, 100 * history["gender_accuracy"])
+        np.testing.assert_allclose(validation, 100 * history["val_gender_accuracy"])
+        assert panels["age MAE (years)"].get_legend().get_title().get_text() == "best 6.25 at epoch 5"
+
+    @pytest.mark.parametrize(
+        ("names", "size"),
+        [(["loss"], (576, 384)), (["epoch", "val_age_mae"], (576, 384)), (["loss", "learning_rate"], (1152, 384))],
+    )
+    def test_absent_columns_leave_no_panel(self, history, names, size, tmp_path):
+        plot_learning_curves(history[names], tmp_path / "curves.png")
+        assert assert_picture(tmp_path / "curves.png") == size
+
+    def test_after_the_first_epoch_and_with_unknown_values(self, history, tmp_path):
+        first = history[:1].assign(val_age_mae=np.nan, learning_rate=0.0)
+        plot_learning_curves(first, tmp_path / "curves.png")
+        assert_picture(tmp_path / "curves.png")
+
+    @pytest.mark.parametrize("names", [["epoch", "note"], []])
+    def test_nothing_to_draw(self, history, names, tmp_path):
+        with pytest.raises(UserError, match="Expected numbers in one of loss, age_mae"):
+            plot_learning_curves(history[names], tmp_path / "curves.png")
+
+    def test_folder_is_missing(self, history, tmp_path):
+        with pytest.raises(UserError, match="missing"):
+            plot_learning_curves(history, tmp_path / "missing" / "curves.png")
+
+
+def test_matplotlib_is_imported_when_a_picture_is_drawn():
+    check = "import sys, faces.report; print('matplotlib' in sys.modules)"
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True).stdout == "False\n"

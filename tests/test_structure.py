@@ -1,0 +1,218 @@
+"""How the repository is laid out: one-way imports, short files, telling names, a documented config."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("faces", "keras_impl", "torch_ref", "parity_tests", "tests", "benchmarks")
+MAX_LINES = 400
+EMPTY_NAMES = {"utils.py", "common.py", "factory.py", "generator.py"}
+
+# What each package may import at any place, besides the standard library and itself.
+ALLOWED = {
+    "faces": {"numpy", "pandas", "scipy", "cv2", "PIL", "tqdm"},
+    "keras_impl": {"faces", "keras", "numpy", "pandas", "tqdm"},
+    "torch_ref": {"faces", "torch", "numpy"},
+}
+# What only the named modules may import, and only inside a function: heavy, optional, or owned by one place.
+LAZY = {
+    ("faces", "mtcnn"): {"detection"},
+    ("faces", "matplotlib"): {"report"},
+    ("keras_impl", "tensorflow"): {"input", "training", "export"},
+    ("keras_impl", "onnx"): {"export"},
+    ("keras_impl", "onnxruntime"): {"export"},
+    ("keras_impl", "openvino"): {"export"},
+    ("keras_impl", "ai_edge_litert"): {"export"},
+}
+# Also lazy, and in one module of keras_impl whichever it is.
+ONE_PLACE = {"wandb", "keras_cv"}
+# Scripts leave every framework to keras_impl, and only train.py reads a hydra config.
+NOT_IN_SCRIPTS = {"keras", "tensorflow", "torch", "jax", "keras_cv", "torch_ref", "tests", "benchmarks"}
+HYDRA = {"hydra", "omegaconf"}
+
+
+def python_files():
+    """Every Python file of the repository, relative to its root; not data, runs or virtual environments."""
+    found = list(ROOT.glob("*.py"))
+    for package in PACKAGES:
+        found += (ROOT / package).rglob("*.py")
+    return sorted(path.relative_to(ROOT).as_posix() for path in found)
+
+
+def _targets(node):
+    """Top-level names that one statement imports; relative imports stay inside the package and count as none."""
+    if isinstance(node, ast.Import):
+        return [alias.name.split(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module.split(".")[0]] if node.level == 0 else []
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called in {"import_module", "__import__"}:
+            return [str(node.args[0].value).split(".")[0]]
+    return []
+
+
+def imports(source):
+    """(top-level name, whether inside a function) of every import in the source."""
+
+    def walk(node, lazy):
+        found.extend((name, lazy) for name in _targets(node))
+        lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            walk(child, lazy)
+
+    found = []
+    walk(ast.parse(source), False)
+    return found
+
+
+def violation(path, name, lazy):
+    """Why the file at `path` may not import `name` there, or None."""
+    package, module = path.split("/")[:2] if "/" in path else ("", path)
+    module = module.removesuffix(".py")
+    if name == "parity_tests" and package != "parity_tests":
+        return "nothing imports parity_tests"
+    if not package:
+        return None if module == "conftest" else _script_violation(module, name)
+    if package not in ALLOWED or name in ALLOWED[package] | {package} or name in sys.stdlib_module_names:
+        return None
+    places = {module} if package == "keras_impl" and name in ONE_PLACE else LAZY.get((package, name), set())
+    if module not in places:
+        return f"{package}/{module} does not import {name}"
+    return None if lazy else f"{name} is imported inside a function only"
+
+
+def _script_violation(script, name):
+    if name in NOT_IN_SCRIPTS:
+        return f"a script does not import {name}; keras_impl or faces does"
+    if name in HYDRA and script != "train":
+        return f"only train.py imports {name}"
+    return None
+
+
+def test_imports_point_one_way():
+    problems = []
+    for path in python_files():
+        for name, lazy in imports((ROOT / path).read_text(encoding="utf-8")):
+            reason = violation(path, name, lazy)
+            problems += [f"{path}: {reason}"] if reason else []
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("package", sorted(ONE_PLACE))
+def test_optional_package_has_one_place(package):
+    users = {
+        path
+        for path in python_files()
+        if path.startswith("keras_impl/") and package in dict(imports((ROOT / path).read_text(encoding="utf-8")))
+    }
+    assert len(users) <= 1, f"{package} is imported in {sorted(users)}"
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("evaluate.py", "import keras"),
+        ("predict.py", "def f():\n    from tensorflow import data"),
+        ("demo.py", "import torch.nn"),
+        ("evaluate.py", "from hydra import compose"),
+        ("train.py", "from parity_tests import test_losses"),
+        ("tests/faces/test_x.py", "import parity_tests.test_losses"),
+        ("keras_impl/heads.py", "def f():\n    import tensorflow"),
+        ("keras_impl/training.py", "import tensorflow as tf"),
+        ("keras_impl/input/batches.py", "import tensorflow as tf"),
+        ("keras_impl/losses.py", "import torch_ref.losses"),
+        ("keras_impl/losses.py", "import torch"),
+        ("keras_impl/augment.py", "import keras_cv"),
+        ("keras_impl/training.py", "if True:\n    import wandb"),
+        ("torch_ref/losses.py", "from keras_impl import losses"),
+        ("torch_ref/heads.py", "import importlib\nimportlib.import_module('keras.ops')"),
+        ("faces/splits.py", "import keras_impl"),
+        ("faces/images.py", "def f():\n    import tensorflow"),
+        ("faces/splits.py", "def f():\n    import matplotlib"),
+        ("faces/report/pictures.py", "from matplotlib.figure import Figure"),
+        ("faces/detection.py", "import mtcnn"),
+    ],
+)
+def test_forbidden_import_is_found(path, source):
+    assert [name for name, lazy in imports(source) if violation(path, name, lazy)]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("train.py", "import hydra\nfrom omegaconf import OmegaConf\nfrom keras_impl.model import build_model"),
+        ("evaluate_appa_real.py", "import evaluate\nfrom faces.errors import run_main"),
+        ("keras_impl/input/batches.py", "def f():\n    import tensorflow as tf"),
+        ("keras_impl/training.py", "class C:\n    def f(self):\n        import wandb"),
+        ("keras_impl/heads.py", "from . import losses\nfrom .losses import mae\nimport keras, numpy, math"),
+        ("torch_ref/heads.py", "import torch.nn.functional as F\nfrom faces.labels import age_grid"),
+        ("faces/report/pictures.py", "def f():\n    from matplotlib.figure import Figure"),
+        ("parity_tests/test_x.py", "import keras, torch, keras_impl, torch_ref\nfrom parity_tests import tolerances"),
+    ],
+)
+def test_permitted_import_passes(path, source):
+    assert not [violation(path, name, lazy) for name, lazy in imports(source) if violation(path, name, lazy)]
+
+
+def test_files_are_short():
+    lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in python_files()}
+    assert "faces/labels.py" in lengths
+    assert not {path: lines for path, lines in lengths.items() if lines > MAX_LINES}
+
+
+def test_module_names_say_something():
+    assert not [path for path in python_files() if Path(path).name in EMPTY_NAMES]
+
+
+def undocumented_keys(text):
+    """Dotted names of the YAML leaf keys that have a comment neither beside them nor on the line above."""
+    lines = text.splitlines()
+
+    def walk(node, prefix):
+        for key, value in node.value:
+            name = prefix + key.value
+            if isinstance(value, yaml.MappingNode) and value.value:
+                yield from walk(value, name + ".")
+            elif not commented(key, value):
+                yield name
+
+    def commented(key, value):
+        first, last = key.start_mark.line, value.end_mark
+        if isinstance(value, yaml.ScalarNode) or value.flow_style:
+            tail = lines[last.line][last.column :] if last.line < len(lines) else ""
+        else:
+            tail = lines[first][key.end_mark.column :]
+        return "#" in tail or (first > 0 and lines[first - 1].lstrip().startswith("#"))
+
+    return list(walk(yaml.compose(text), ""))
+
+
+def test_every_config_key_has_a_comment():
+    assert not undocumented_keys((ROOT / "src" / "config.yaml").read_text(encoding="utf-8"))
+
+
+def test_config_key_without_a_comment_is_found():
+    text = "\n".join(
+        [
+            "train:",
+            "  lr: 1e-3  # step size",
+            '  tag: "#1"',
+            "  # why there are two",
+            "  sizes: [64, 96]",
+            "  steps: [1, 2]",
+            "  empty: {}",
+            "  phases: # in this order",
+            "    - one",
+            "    - two",
+            "  rest:",
+            "    - one  # of the item, not of the key",
+            "    - two",
+            "seed: null",
+        ]
+    )
+    assert undocumented_keys(text) == ["train.tag", "train.steps", "train.empty", "train.rest", "seed"]

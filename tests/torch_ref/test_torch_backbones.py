@@ -1,0 +1,222 @@
+"""Backbones and their layers: against numbers computed with keras.applications, and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from torch_ref.backbones import BACKBONES, EfficientNet
+from torch_ref.layers import BatchNorm, Normalization, SameConv2d
+from torch_ref.weights import keras_weights, load_keras_weights
+
+# out_features and the number of weights, moving statistics included, that keras.applications 3.15 reports for
+# include_top=False (its EfficientNets count one more, the sample count of the normalisation).
+SIZES = {
+    "MobileNetV3Small": (576, 939_120),
+    "MobileNetV3Large": (960, 2_996_352),
+    "EfficientNetB0": (1280, 4_049_570),
+    "EfficientNetB1": (1280, 6_575_238),
+    "EfficientNetB2": (1408, 7_768_568),
+    "EfficientNetB3": (1536, 10_783_534),
+    "EfficientNetB4": (1792, 17_673_822),
+    "EfficientNetB5": (2048, 28_513_526),
+    "EfficientNetB6": (2304, 40_960_142),
+    "EfficientNetB7": (2560, 64_097_686),
+    "ResNet50": (2048, 23_587_712),
+    "ResNet101": (2048, 42_658_176),
+    "ResNet152": (2048, 58_370_944),
+}
+
+# Features 0, 100 and the last of two images, from keras.applications 3.15.1 on TensorFlow 2.21 in float64 with the
+# weights and images of random_weights and random_images.
+KERAS_FEATURES = {
+    "MobileNetV3Small": [
+        [-0.18852508468513116, 0.7772310975960326, -0.04450100763137168],
+        [-0.18955513393376588, 0.787895722754202, -0.04638502234395344],
+    ],
+    "MobileNetV3Large": [
+        [14.038378299629638, 11.178894895966277, 7.133314917406791],
+        [10.280851890312306, 8.488979229900458, 2.887699624768487],
+    ],
+    "EfficientNetB0": [
+        [-0.14481721289247673, -0.10683159569543063, 0.08207702634878107],
+        [-0.14426104289319155, -0.10653927669096969, 0.0825800410650324],
+    ],
+    "ResNet50": [
+        [7716.959093592974, 69449.10675922631, 9721.306187736753],
+        [7665.284480111952, 71280.84402648678, 9481.670915704868],
+    ],
+}
+
+
+def random_weights(module):
+    """Reproducible weights in Keras' layout, wide enough for the features to depend on the image."""
+    random = np.random.RandomState(0)  # its stream is frozen, unlike default_rng's
+    ranges = {
+        "gamma": (0.8, 1.2),
+        "moving_variance": (0.8, 1.25),
+        "variance": (0.04, 0.09),
+        "mean": (0.3, 0.6),
+        "beta": (-0.2, 0.2),
+        "moving_mean": (-0.2, 0.2),
+        "bias": (-0.2, 0.2),
+    }
+    weights = {}
+    for key, array in sorted(keras_weights(module).items()):
+        layer, name = key.split("/")
+        if name == "kernel":
+            depthwise = "dwconv" in layer or "depthwise" in layer
+            fan_in = math.prod(array.shape[:2] if depthwise else array.shape[:3])
+            weights[key] = random.standard_normal(array.shape) * math.sqrt(2 / fan_in)
+        else:
+            weights[key] = random.uniform(*ranges[name], array.shape)
+    return weights
+
+
+def random_images(count=2, size=65):
+    """(N, 3, H, W); the odd size makes the strided paddings differ from those of an even one."""
+    images = np.random.RandomState(1).uniform(0, 255, (count, size, size, 3))
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+
+
+def build(name, **params):
+    module = BACKBONES[name](**params).double().eval()
+    load_keras_weights(module, random_weights(module))
+    return module
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_sizes_are_those_of_keras_applications(name):
+    with torch.device("meta"):
+        module = BACKBONES[name]()
+    assert (module.out_features, sum(tensor.numel() for tensor in module.state_dict().values())) == SIZES[name]
+
+
+@pytest.mark.backbone
+@pytest.mark.parametrize("name", KERAS_FEATURES)
+def test_features_are_those_of_keras_applications(name):
+    module, images = build(name), random_images()
+    with torch.no_grad():
+        features = module(images)
+        single = module.float()(images.float())
+    assert features.shape == (2, module.out_features)
+    np.testing.assert_allclose(features[:, [0, 100, -1]], KERAS_FEATURES[name], rtol=1e-9)
+    np.testing.assert_allclose(single, features, rtol=0, atol=1e-5 * features.abs().max().item())
+
+
+@pytest.mark.backbone
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0", "ResNet50"])
+def test_training_reaches_every_weight(name):
+    module = BACKBONES[name]().train()
+    before = keras_weights(module)
+    module(random_images(4, 64).float()).square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in module.parameters())
+    after = keras_weights(module)
+    moved = {key for key in before if not np.array_equal(before[key], after[key])}
+    assert moved == {key for key in before if "/moving_" in key}
+
+
+@pytest.mark.backbone
+def test_evaluation_treats_each_image_alone():
+    module, images = build("MobileNetV3Small"), random_images(3, 48)
+    with torch.no_grad():
+        features, alone = module(images), module(images[1:2])
+    torch.testing.assert_close(features[1:2], alone)
+    assert (features[0] - features[1]).abs().max() > 0.01 * features.abs().max()
+
+
+def pixel(*rgb):
+    return torch.tensor(rgb, dtype=torch.float64)[None, :, None, None]
+
+
+@pytest.fixture(scope="module")
+def unloaded():
+    return {name: BACKBONES[name]().double() for name in ("MobileNetV3Small", "EfficientNetB0", "ResNet50")}
+
+
+def test_resnet_preprocessing_swaps_to_bgr_and_subtracts_the_mean(unloaded):
+    values = unloaded["ResNet50"].preprocess(pixel(255, 10, 0)).flatten()
+    np.testing.assert_allclose(values, [-103.939, 10 - 116.779, 255 - 123.68], rtol=1e-15)
+
+
+def test_mobilenet_preprocessing_maps_to_minus_one_to_one(unloaded):
+    # Keras rounds 1 / 127.5 to float32, hence the tolerance.
+    np.testing.assert_allclose(
+        unloaded["MobileNetV3Small"].preprocess(pixel(0, 127.5, 255)).flatten(), [-1, 0, 1], atol=1e-7
+    )
+
+
+def test_efficientnet_preprocessing_divides_by_255_until_statistics_are_loaded(unloaded):
+    np.testing.assert_allclose(
+        unloaded["EfficientNetB0"].preprocess(pixel(0, 51, 255)).flatten(), [0, 0.2, 1], atol=1e-7
+    )
+
+
+def test_efficientnet_imagenet_rescaling_divides_by_the_root_of_the_std():
+    module = EfficientNet(1.0, 1.0, imagenet_rescaling=True).double()
+    std = np.array([0.229, 0.224, 0.225])
+    module.normalization.mean.copy_(torch.tensor([0.485, 0.456, 0.406]))
+    module.normalization.variance.copy_(torch.from_numpy(std**2))
+    values = module.preprocess(pixel(255, 255, 255)).flatten()
+    np.testing.assert_allclose(values, (1 - np.array([0.485, 0.456, 0.406])) / std / np.sqrt(std), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 32, 32, 3), (3, 32, 32), (2, 1, 32, 32)])
+def test_images_of_another_layout_are_refused(unloaded, shape):
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\)"):
+        unloaded["MobileNetV3Small"](torch.zeros(shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "stride", "expected"),
+    [
+        # How many pixels each window covers: the zeros are what is missing to the kernel's size.
+        (4, 3, 2, [3, 2]),
+        (5, 3, 2, [2, 3, 2]),
+        (6, 5, 2, [4, 5, 3]),
+        (7, 5, 2, [3, 5, 5, 3]),
+        (4, 3, 1, [2, 3, 3, 2]),
+        (5, 1, 2, [1, 1, 1]),
+    ],
+)
+def test_same_padding_by_hand(size, kernel_size, stride, expected):
+    convolution = SameConv2d(1, 1, kernel_size, stride=stride, bias=False)
+    nn.init.ones_(convolution.weight)
+    with torch.no_grad():
+        counts = convolution(torch.ones(1, 1, size, size))[0, 0]
+    np.testing.assert_array_equal(counts, np.outer(expected, expected))
+
+
+def test_same_padding_puts_the_larger_half_last():
+    convolution = SameConv2d(1, 1, (1, 3), stride=2, bias=False)
+    convolution.weight.data.copy_(torch.tensor([100.0, 10.0, 1.0]))
+    with torch.no_grad():
+        outputs = convolution(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]))
+    assert outputs.flatten().tolist() == [123, 340]
+
+
+def test_batch_norm_moves_towards_the_biased_variance():
+    norm = BatchNorm(1, epsilon=1e-3, momentum=0.75).double()
+    x = torch.tensor([1.0, 3.0, 5.0, 7.0], dtype=torch.float64).reshape(2, 1, 2, 1)  # mean 4, biased variance 5
+    outputs = norm(x)
+    np.testing.assert_allclose(outputs.detach().flatten(), np.array([-3, -1, 1, 3]) / math.sqrt(5 + 1e-3), rtol=1e-12)
+    assert norm.moving_mean.item() == pytest.approx(0.25 * 4, rel=1e-12)
+    assert norm.moving_variance.item() == pytest.approx(0.75 * 1 + 0.25 * 5, rel=1e-12)
+
+
+def test_batch_norm_evaluates_with_the_moving_statistics():
+    norm = BatchNorm(1, epsilon=0.5).double().eval()
+    for name, value in {"gamma": 3.0, "beta": -1.0, "moving_mean": 2.0, "moving_variance": 3.5}.items():
+        getattr(norm, name).data.fill_(value)
+    x = torch.tensor([2.0, 6.0], dtype=torch.float64).reshape(1, 1, 2, 1)
+    np.testing.assert_allclose(norm(x).detach().flatten(), [-1, 3 * (6 - 2) / 2 - 1], rtol=1e-12)
+    assert norm.moving_mean.item() == 2
+
+
+def test_normalization_by_hand():
+    norm = Normalization(3)
+    norm.mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    norm.variance.copy_(torch.tensor([4.0, 9.0, 16.0]))
+    np.testing.assert_allclose(norm(torch.full((1, 3, 1, 1), 5.0)).flatten(), [2, 1, 0.5])

@@ -1,0 +1,63 @@
+"""METHODS: every entry fits its loss and its head."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from faces.errors import UserError
+from torch_ref.heads import HEADS
+from torch_ref.methods import METHODS
+
+NEEDS = {"age_std", "age_low", "age_high", "progress"}
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+@every_method
+def test_params_and_needs_are_the_arguments_of_the_loss(name):
+    method = METHODS[name]
+    signature = inspect.signature(method.loss).parameters
+    keywords = {key: value.default for key, value in signature.items() if value.kind is value.KEYWORD_ONLY}
+    assert list(signature)[:2] == ["age", "output"]
+    assert set(method.needs) <= NEEDS
+    assert keywords == {"min_age": 0, **method.params, **dict.fromkeys(method.needs)}
+
+
+@every_method
+def test_loss_fits_its_head_and_trains_it(name):
+    method = METHODS[name]
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(5, 4, generator=generator)
+    age = torch.tensor([20.0, 25.5, 33.0, 60.0, math.nan])
+    head = HEADS[method.head](4, min_age=18, max_age=60)
+    output = head(features)
+    values = method.loss(age, output, min_age=18, **method.params)
+    values[:4].mean().backward()
+    assert values.shape == head.decode(output).shape == (5,)
+    assert all(parameter.grad.abs().sum() > 0 for parameter in head.parameters())
+
+
+@every_method
+def test_paper_is_named(name):
+    assert METHODS[name].paper
+
+
+def test_fit_gives_the_best_constant_of_the_known_ages():
+    ages = np.array([1.0, 2.0, math.nan, 90.0])
+    assert METHODS["l1"].fit(ages, 0, 100) == {"initial_bias": 2.0}
+    assert METHODS["mse"].fit(ages, 0, 100) == {"initial_bias": 31.0}
+
+
+@pytest.mark.parametrize("ages", [[], [math.nan, math.nan]])
+def test_fit_without_a_known_age_is_refused(ages):
+    with pytest.raises(UserError, match="known training age"):
+        METHODS["l1"].fit(ages, 0, 100)
+
+
+@pytest.mark.parametrize("name", ["l1", "mse"])
+def test_fitted_arguments_are_what_the_head_predicts_at_first(name):
+    params = METHODS[name].fit([18.0, 30.0, 31.0], 0, 100)
+    head = HEADS[METHODS[name].head](3, **params)
+    assert head(torch.zeros(1, 3)).item() == pytest.approx(params["initial_bias"])

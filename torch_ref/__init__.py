@@ -1,0 +1,1 @@
+"""The pure-PyTorch reference: the same names and signatures as the training stack, written from the papers alone."""

@@ -1,0 +1,112 @@
+"""The whole network: a backbone and one head for each output."""
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from faces.errors import UserError
+from faces.labels import MAX_AGE, MIN_AGE
+from torch_ref.backbones import BACKBONES
+from torch_ref.heads import HEADS, GenderHead
+from torch_ref.methods import METHODS
+
+OUTPUTS = ("age", "gender")
+
+
+class FaceModel(nn.Module):
+    """Age and gender from face images (N, 3, H, W), float RGB 0..255.
+
+    Args:
+        backbone: key of BACKBONES.
+        method: key of METHODS; it decides the age head.
+        outputs: which of "age" and "gender" the model has.
+        min_age, max_age: ends of the age grid.
+        decode: how the age head turns its output into years; None means the head's default.
+        head_params: further arguments of the age head, such as what AgeMethod.fit returns.
+        backbone_params: further arguments of the backbone.
+
+    Raises:
+        UserError: a name is unknown; the known ones are listed.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        method="cross_entropy",
+        *,
+        outputs=OUTPUTS,
+        min_age=MIN_AGE,
+        max_age=MAX_AGE,
+        decode=None,
+        head_params=None,
+        backbone_params=None,
+    ):
+        super().__init__()
+        self.method = _look_up("method", method, METHODS)
+        self.outputs = _checked_outputs(outputs)
+        self.backbone = _look_up("backbone", backbone, BACKBONES)(**(backbone_params or {}))
+        if "age" in self.outputs:
+            head = HEADS[self.method.head]
+            params = dict(head_params or {}, **_decode_params(self.method.head, decode))
+            self.age_head = head(self.backbone.out_features, min_age=min_age, max_age=max_age, **params)
+        if "gender" in self.outputs:
+            self.gender_head = GenderHead(self.backbone.out_features)
+
+    def forward(self, images):
+        """Raw head outputs by name: "age" in the head's own shape, "gender" logits (N, 2)."""
+        features = self.backbone(images)
+        return {name: getattr(self, f"{name}_head")(features) for name in self.outputs}
+
+    def predict_faces(self, images):
+        """The prediction, always with the moving statistics and without gradient.
+
+        Returns:
+            dict with "age" (N,) years, "gender" (N, 2) probabilities and, when the head describes a distribution,
+            "age_distribution" (N, K), as far as the model has these outputs.
+        """
+        with _evaluating(self), torch.no_grad():
+            outputs = self(images)
+            prediction = {}
+            if "age" in outputs:
+                prediction["age"] = self.age_head.decode(outputs["age"])
+                if hasattr(self.age_head, "probabilities"):
+                    prediction["age_distribution"] = self.age_head.probabilities(outputs["age"])
+            if "gender" in outputs:
+                prediction["gender"] = self.gender_head.probabilities(outputs["gender"])
+            return prediction
+
+
+@contextmanager
+def _evaluating(model):
+    """Evaluation mode for a while; each submodule gets its own mode back, so that a frozen one stays frozen."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _look_up(what, name, known):
+    if name not in known:
+        raise UserError(f"Unknown {what} {name!r}. Expected one of {', '.join(known)}.")
+    return known[name]
+
+
+def _decode_params(head, decode):
+    if decode is None:
+        return {}
+    if not hasattr(HEADS[head], "DECODES"):
+        raise UserError(f"The {head} head has a single decode; decode must be None. Received: {decode!r}")
+    return {"decode": decode}
+
+
+def _checked_outputs(outputs):
+    outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    for name in outputs:
+        _look_up("output", name, dict.fromkeys(OUTPUTS))
+    if not outputs:
+        raise UserError(f"At least one output is needed, any of {', '.join(OUTPUTS)}. Received none.")
+    return outputs

@@ -1,0 +1,58 @@
+"""Train an age and gender model: python train.py [key=value ...]; every key is explained in src/config.yaml."""
+
+import os
+import re
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from faces.errors import UserError, run_main
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@hydra.main(version_base="1.3", config_path="src", config_name="config")
+def train(config: DictConfig):
+    from keras_impl.run import run  # frameworks load only after the command line was understood
+
+    hydra_config = HydraConfig.get()
+    sweep = hydra_config.mode == RunMode.MULTIRUN
+    run(
+        OmegaConf.to_container(config, resolve=True),
+        config_text=OmegaConf.to_yaml(config, resolve=True),
+        folder=hydra_config.runtime.output_dir if sweep else None,
+        overrides=dict(item.lstrip("+").split("=", 1) for item in hydra_config.overrides.task),
+    )
+
+
+def main():
+    # Without it hydra would print errors of its own and of the run by itself, as tracebacks.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        train()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_line(error)) from error
+
+
+def _one_line(error):
+    """Hydra's message on one line; for an unknown key also the known ones of its section."""
+    message = " ".join(str(error).split())
+    unknown = re.search(r"Could not override '([\w.]+)'", message)
+    if unknown is None:
+        return message
+    section, _, _ = unknown[1].rpartition(".")
+    config = OmegaConf.load(Path(__file__).with_name("src") / "config.yaml")
+    known = OmegaConf.select(config, section) if section else config
+    if not isinstance(known, DictConfig):
+        section, known = "", config
+    prefix = f"{section}." if section else ""
+    return f"Unknown key {unknown[1]!r}. Expected one of: {', '.join(prefix + key for key in known)}"
+
+
+if __name__ == "__main__":
+    run_main(main)
