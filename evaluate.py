@@ -32,8 +32,8 @@ def parse_arguments(arguments=None):
 
 def main():
     arguments = parse_arguments()
-    for name in ("batch_size", "bootstrap"):
-        if getattr(arguments, name) < 1:
+    for name in ("batch_size", "bootstrap", "limit"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise UserError(f"--{name} must be at least 1. Received: {getattr(arguments, name)}")
     if not Path(arguments.checkpoint).is_file():
         raise UserError(f"The checkpoint {arguments.checkpoint} does not exist. Train one: python train.py")

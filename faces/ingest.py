@@ -110,11 +110,11 @@ def load_table(db, *, meta_dir="meta", csv=None):
             the rules.
     """
     data_set = get_dataset(db)
-    if db == "csv":
-        if csv is None:
-            raise UserError("The data set `csv` needs the file of labels. Received: none")
+    if db == "csv" and csv is not None:
         return read_table(csv)
     path = Path(meta_dir) / f"{db}.csv"
+    if db == "csv" and not path.is_file():
+        raise UserError(f"The data set `csv` needs the file of labels: data.csv=FILE, or {data_set.how_to_get}")
     if not path.is_file():
         steps = [] if db == "sample" else [data_set.how_to_get]
         steps.append(f"python create_db.py --db {db}" + ("" if str(meta_dir) == "meta" else f" --meta_dir {meta_dir}"))

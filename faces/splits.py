@@ -57,7 +57,7 @@ def group_names(table):
     if not keys:
         return pd.Series([], index=table.index, dtype=object)
 
-    # Nodes are the distinct keys in sorted order; a row links its keys, and a component's first node is its smallest key.
+    # Nodes are the distinct keys, sorted; a row links its keys, so a component's first node is its smallest key.
     node_keys, nodes = np.unique(np.array(keys, dtype=object), return_inverse=True)
     row_node = np.full(len(table), -1)
     row_node[rows] = nodes

@@ -8,13 +8,15 @@ from keras import ops
 
 from faces.errors import UserError
 
+IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
+
 
 @keras.saving.register_keras_serializable("faces")
 class CaffePreprocessing(keras.layers.Layer):
     """RGB 0..255 -> BGR minus the ImageNet mean, the input of VGG and of the first ResNets."""
 
     def call(self, images):
-        return ops.flip(images, axis=-1) - ops.cast([103.939, 116.779, 123.68], images.dtype)
+        return ops.flip(images, axis=-1) - ops.convert_to_tensor(IMAGENET_MEAN_BGR, dtype=images.dtype)
 
 
 def _caffe(images):
@@ -80,11 +82,11 @@ def build_backbone(name, image_size, *, weights=None):
     """
     check_backbone(name, image_size)
     images = keras.Input((image_size, image_size, 3), name="images")
-    model = BACKBONES[name].application(
+    application = BACKBONES[name].application(
         include_top=False, weights=weights, input_tensor=BACKBONES[name].preprocess(images), pooling="avg"
     )
-    model.name = "backbone"
-    return model
+    # The application's own model expects its input in a list.
+    return keras.Model(images, application.output, name="backbone")
 
 
 def set_batch_norm_momentum(model, momentum):

@@ -21,22 +21,15 @@ class CheckpointWriter:
         self._model = model
         self._copy = FaceModel.from_config(_in_float32(model.get_config()))
         self._copy.build()
+        self._copy.backbone.trainable = True  # a checkpoint of the frozen epochs is no frozen model
 
-    def save(self, path, *, average=None):
+    def save(self, path):
         """Write `path` atomically; on an error the file that was there stays.
-
-        Args:
-            average: values for the trainable variables (an exponential moving average), None for their current ones.
 
         Raises:
             UserError: the file cannot be written (disk full, no permission).
         """
         self._copy.set_weights(self._model.get_weights())
-        if average is not None:
-            averaged = dict(zip(map(id, self._model.trainable_variables), average, strict=True))
-            for source, target in zip(self._model.weights, self._copy.weights, strict=True):
-                if id(source) in averaged:
-                    target.assign(averaged[id(source)])
         save_model(self._copy, path)
 
 

@@ -57,7 +57,7 @@ def evaluate_checkpoint(
         [image_root(db, root=root, csv=csv) / path for path in table["img_path"]], model.image_size, cache="none"
     )
     columns = prediction_columns(model, table, images, labels, batch_size=batch_size)
-    summary = summarize(columns, resamples=resamples)
+    summary = summarize(columns, resamples=resamples, **model.provenance.get("trivial", {}))
     write_report(
         columns,
         {

@@ -1,5 +1,6 @@
 """From a label table to batches: packed labels, a cache of resized uint8 faces, and the tf.data pipeline."""
 
+import contextlib
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +104,8 @@ class FaceImages:
             except OSError as error:
                 raise UserError(f"The face cache {part} cannot be written: {error.strerror or error}") from error
             finally:
-                part.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    part.unlink()
         return np.load(file, mmap_mode="r")
 
     def _fingerprint(self):

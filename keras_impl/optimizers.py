@@ -3,6 +3,7 @@
 import keras
 
 from faces.errors import UserError
+from keras_impl.checks import require_number
 
 
 def make_schedule(name, lr, *, total_steps, warmup_steps=0):
@@ -14,8 +15,7 @@ def make_schedule(name, lr, *, total_steps, warmup_steps=0):
     """
     if name not in SCHEDULES:
         raise UserError(f"Unknown schedule {name!r}. Expected one of: {', '.join(SCHEDULES)}")
-    if not lr > 0:
-        raise UserError(f"train.lr must be positive. Received: {lr}")
+    require_number("train.lr", lr, "above 0", lambda value: value > 0)
     return SCHEDULES[name](lr, total_steps, warmup_steps)
 
 
@@ -55,8 +55,11 @@ def make_optimizer(name, schedule, *, weight_decay=0.0, clip_norm=None, ema=None
     """
     if str(name).lower() not in OPTIMIZERS:
         raise UserError(f"Unknown optimizer {name!r}. Expected one of: {', '.join(OPTIMIZERS)}")
-    if weight_decay < 0:
-        raise UserError(f"train.weight_decay must not be negative. Received: {weight_decay}")
+    require_number("train.weight_decay", weight_decay, ">= 0", lambda value: value >= 0)
+    if clip_norm is not None:
+        require_number("train.clip_norm", clip_norm, "above 0, or null", lambda value: value > 0)
+    if ema is not None:
+        require_number("train.ema", ema, "between 0 and 1, or null", lambda value: 0 < value < 1)
     average = {"use_ema": True, "ema_momentum": ema} if ema else {}
     # AdamW refuses None and the others skip a decay of None.
     decay = weight_decay if weight_decay or str(name).lower() == "adamw" else None

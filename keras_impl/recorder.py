@@ -1,5 +1,6 @@
 """What a training leaves behind after each epoch: history, best checkpoint, and the state to resume from."""
 
+import contextlib
 import json
 import math
 import os
@@ -29,13 +30,15 @@ class RunRecorder(keras.callbacks.Callback):
         monitor: column whose least value marks the best epoch; where it is missing, the training loss.
         maximize: True if more is better.
         patience: epochs without improvement after which training stops, None for never.
+        average: AveragedWeights whose weights the checkpoint gets, None for the model's own.
     """
 
-    def __init__(self, folder, *, monitor, maximize=False, patience=None):
+    def __init__(self, folder, *, monitor, maximize=False, patience=None, average=None):
         super().__init__()
         self.folder, self.monitor, self.patience = Path(folder), monitor, patience
         self._sign = -1.0 if maximize else 1.0
         self.history = []
+        self._average = average
         self._writer = self._state = self._started = None
 
     # === Resuming ===
@@ -47,11 +50,14 @@ class RunRecorder(keras.callbacks.Callback):
 
     def load(self):
         """Read the state of the run folder; returns the number of finished epochs, 0 where there is none."""
+        for part in self.folder.glob(".*.part*"):
+            part.unlink()  # half a file of the run that was killed
         file = self.folder / STATE_NAME
         if file.is_file():
             with np.load(file) as state:
                 self._state = dict(state)
             self.history = json.loads(str(self._state["history"]))
+            self._write_history()
         return len(self.history)
 
     def restore(self, model, *, optimizer=True):
@@ -101,10 +107,13 @@ class RunRecorder(keras.callbacks.Callback):
         if self.best_epoch() != previous:
             self._save_checkpoint()
         self._save_state()
-        pd.DataFrame(self.history).to_csv(self.folder / HISTORY_NAME, index=False)
+        self._write_history()
         if self.exhausted():
             print(f"No better {self.monitor} for {self.patience} epochs: training stops.")
             self.model.stop_training = True
+
+    def _write_history(self):
+        pd.DataFrame(self.history).to_csv(self.folder / HISTORY_NAME, index=False)
 
     # === The best epoch ===
 
@@ -124,16 +133,8 @@ class RunRecorder(keras.callbacks.Callback):
     def _save_checkpoint(self):
         if self._writer is None:
             self._writer = CheckpointWriter(self.model)
-        self._writer.save(self.folder / CHECKPOINT_NAME, average=average_weights(self.model))
-
-
-def average_weights(model):
-    """Values of the exponential moving average of the trainable variables, None where the optimizer keeps none."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not optimizer.use_ema:
-        return None
-    averages = {id(v): a for v, a in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average)}
-    return [averages.get(id(variable), variable) for variable in model.trainable_variables]
+        with self._average.applied() if self._average else contextlib.nullcontext():
+            self._writer.save(self.folder / CHECKPOINT_NAME)
 
 
 def _assign(variables, values, folder):

@@ -1,5 +1,6 @@
 """`train.py` without hydra: plain configuration values -> a finished run folder."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from keras_impl import data as data_side
 from keras_impl import training
 from keras_impl.augment import Augmentation
 from keras_impl.backbones import check_backbone
+from keras_impl.checks import require_number, require_one_of, require_whole
+from keras_impl.input import CACHES
 from keras_impl.methods import METHODS
 from keras_impl.model import check_names
 from keras_impl.recorder import CHECKPOINT_NAME, STATE_NAME
@@ -38,6 +41,7 @@ def run(values, *, config_text, folder=None, overrides=None):
     """
     started = time.monotonic()
     recipe = make_recipe(values)
+    _check_values(values)
     data = values["data"]
     check_names(values["method"]["name"], values["model"]["outputs"])
     check_backbone(values["model"]["model_name"], values["model"]["img_size"])
@@ -51,12 +55,12 @@ def run(values, *, config_text, folder=None, overrides=None):
     with training.make_strategy():
         model, first_weights = _make_model(values, parts["train"].labels)
         run_folder, resume = _open_run_folder(values, config_text, folder)
+        callbacks = _callbacks(values, run_folder, resume)
         print(f"Run folder: {run_folder}\nWeights: {first_weights}")
         _write_data_facts(run_folder, table, split, rejected)
         _report_clipped(parts, model)
         root = data_side.image_root(data["db"], root=data["root"], csv=data["csv"])
         training.load_images(parts, root, model.image_size, cache=data["cache"], cache_folder=data["cache_dir"])
-        callbacks = _callbacks(values, run_folder)
         recorder = training.fit(model, parts, recipe, run_folder, resume=resume, callbacks=callbacks)
 
     training.write_history_picture(recorder, run_folder)
@@ -79,6 +83,21 @@ def make_recipe(values):
     if values["model"]["batch_size"] is not None:
         train["batch_size"] = values["model"]["batch_size"]
     return training.Recipe(**train, augmentation=Augmentation(**values["augment"]))
+
+
+def _check_values(values):
+    """UserError for what would otherwise come to light only after the data was read or the run folder made."""
+    data, model = values["data"], values["model"]
+    require_one_of("train.resume", values["train"]["resume"], (True, False))
+    require_one_of("data.cache", data["cache"], CACHES)
+    if data["limit"] is not None:
+        require_whole("data.limit", data["limit"], least=1)
+    for name in ("val_share", "test_share"):
+        require_number(f"data.{name}", data[name], ">= 0 and below 1", lambda value: 0 <= value < 1)
+    for name in ("dropout", "batch_norm_momentum"):
+        if name == "dropout" or model[name] is not None:
+            require_number(f"model.{name}", model[name], ">= 0 and below 1", lambda value: 0 <= value < 1)
+    require_whole("run.bootstrap", values["run"]["bootstrap"], least=1)
 
 
 def _make_model(values, train_labels):
@@ -105,6 +124,7 @@ def _make_model(values, train_labels):
             **{key: data[key] for key in ("age_label", "val_share", "test_share", "split_seed")},
             "seed": values["train"]["seed"],
             "versions": training.environment(),
+            "trivial": training.trivial_predictions(train_labels),
         },
     )
 
@@ -165,13 +185,17 @@ def _report_clipped(parts, model):
             print(f"{name}: {clipped} ages lie outside {head.min_age}..{head.max_age}; the loss clips them.")
 
 
-def _callbacks(values, run_folder):
+def _callbacks(values, run_folder, resume):
     callbacks = []
     if values["wandb"]["project"] is not None:
         name = values["wandb"]["name"] or run_folder.name
-        callbacks.append(
-            training.wandb_callback(values["wandb"]["project"], name=name, config=values, folder=run_folder)
-        )
+        try:
+            logger = training.wandb_callback(values["wandb"]["project"], name=name, config=values, folder=run_folder)
+        except UserError:
+            if not resume:
+                shutil.rmtree(run_folder)
+            raise
+        callbacks.append(logger)
     if values["train"]["tensorboard"]:
         callbacks.append(training.tensorboard_callback(run_folder))
     return callbacks

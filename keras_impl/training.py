@@ -16,7 +16,9 @@ from faces.errors import UserError
 from faces.labels import GENDERS
 from faces.report import format_summary, plot_learning_curves, summarize, write_report
 from keras_impl.augment import Augmentation, make_augmenter, make_keras_cv_augmenter
+from keras_impl.averaging import AveragedWeights
 from keras_impl.checkpoint import load_model
+from keras_impl.checks import require_number, require_one_of, require_whole
 from keras_impl.evaluation import prediction_columns
 from keras_impl.input import (
     FaceImages,
@@ -60,11 +62,15 @@ class Recipe:
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
-            _require_whole(name, getattr(self, name), least=1)
-        _require_whole("freeze_epochs", self.freeze_epochs, least=0)
+            require_whole(f"train.{name}", getattr(self, name), least=1)
+        for name in ("freeze_epochs", "seed"):
+            require_whole(f"train.{name}", getattr(self, name), least=0)
         for name in ("steps_per_epoch", "early_stopping"):
             if getattr(self, name) is not None:
-                _require_whole(name, getattr(self, name), least=1)
+                require_whole(f"train.{name}", getattr(self, name), least=1)
+        for name in ("warmup_epochs", "gender_weight"):
+            require_number(f"train.{name}", getattr(self, name), ">= 0", lambda value: value >= 0)
+        require_one_of("train.verbose", self.verbose, ("auto", 0, 1, 2))
         if self.augment not in AUGMENTERS:
             raise UserError(f"Unknown train.augment {self.augment!r}. Expected one of: {', '.join(AUGMENTERS)}")
         # The names and ranges of the optimizer and its schedule are checked before any work starts.
@@ -72,6 +78,7 @@ class Recipe:
             self.optimizer_name,
             make_schedule(self.schedule, self.lr, total_steps=4),
             weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
             ema=self.ema,
         )
 
@@ -109,18 +116,11 @@ def load_images(parts, root, size, *, cache, cache_folder, progress=True):
 
 def accelerators():
     """Number of accelerators that the Keras backend sees."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
+    if keras.backend.backend() == "torch":  # Keras lists no devices for it
+        import torch
 
-        return len(tf.config.list_physical_devices("GPU")) + len(tf.config.list_physical_devices("TPU"))
-    if backend == "jax":
-        import jax
-
-        return sum(device.platform != "cpu" for device in jax.devices())
-    import torch
-
-    return torch.cuda.device_count()
+        return torch.cuda.device_count()
+    return sum(not device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def make_strategy():
@@ -156,7 +156,9 @@ def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
     """
     train, val = parts["train"], parts["val"]
     steps = steps_per_epoch(len(train.images), recipe.batch_size, recipe.steps_per_epoch)
-    recorder = _make_recorder(model, val, recipe, folder)
+    average = AveragedWeights(train.images, batch_size=recipe.batch_size, seed=recipe.seed) if recipe.ema else None
+    recorder = _make_recorder(model, val, recipe, folder, average)
+    callbacks = [*([average] if average else []), recorder, *callbacks]
     done = recorder.load() if resume else 0
     for frozen, start, stop in _phases(recipe):
         if done >= stop or recorder.exhausted():
@@ -167,7 +169,7 @@ def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
             # At the start of a phase the uninterrupted run has a new optimizer too.
             recorder.restore(model, optimizer=done > start)
             print(f"Resuming after epoch {done} of {recipe.epochs}.")
-        _fit_phase(model, train, val, recipe, recorder, steps, max(done, start), stop, callbacks)
+        _fit_phase(model, train, val, recipe, steps, max(done, start), stop, callbacks)
     return recorder
 
 
@@ -196,15 +198,15 @@ def _compile(model, recipe, steps, first_epoch):
     model.compile(optimizer, gender_weight=recipe.gender_weight, total_steps=total, jit_compile=accelerators() > 0)
 
 
-def _make_recorder(model, val, recipe, folder):
+def _make_recorder(model, val, recipe, folder, average):
     has_val = len(val.table) > 0
     monitor, maximize = ("val_age_mae", False) if "age" in model.output_keys else ("val_gender_accuracy", True)
     if not has_val:
         _log.warning("There is no validation part: the checkpoint is chosen by the training loss.")
-    return RunRecorder(folder, monitor=monitor, maximize=maximize, patience=recipe.early_stopping)
+    return RunRecorder(folder, monitor=monitor, maximize=maximize, patience=recipe.early_stopping, average=average)
 
 
-def _fit_phase(model, train, val, recipe, recorder, steps, first_epoch, last_epoch, callbacks):
+def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callbacks):
     train_arrays = make_arrays(train.labels, method=model.method, outputs=model.output_keys)
     dataset = make_training_dataset(
         train.images,
@@ -219,14 +221,13 @@ def _fit_phase(model, train, val, recipe, recorder, steps, first_epoch, last_epo
     if len(val.table):
         arrays = make_arrays(val.labels, method=model.method, outputs=model.output_keys)
         validation = make_evaluation_dataset(val.images, arrays, batch_size=recipe.batch_size)
-    average = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     model.fit(
         dataset,
         initial_epoch=first_epoch,
         epochs=last_epoch,
         steps_per_epoch=steps,
         validation_data=validation,
-        callbacks=[*average, recorder, *callbacks],
+        callbacks=callbacks,
         shuffle=False,  # the dataset shuffles itself
         verbose=(1 if sys.stdout.isatty() else 2) if recipe.verbose == "auto" else recipe.verbose,
     )
@@ -297,7 +298,11 @@ def wandb_callback(project, *, name, config, folder):
         import wandb
     except ImportError as error:
         raise UserError(f"wandb.project is set, which needs the package wandb: {error}") from error
-    run = wandb.init(project=project, name=name, config=config, dir=str(folder))
+    try:
+        run = wandb.init(project=project, name=name, config=config, dir=str(folder))
+    except wandb.errors.Error as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"wandb.project is set, but wandb cannot start: {reason} Or set WANDB_MODE=offline.") from error
 
     class LogEpoch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -312,8 +317,3 @@ def wandb_callback(project, *, name, config, folder):
 def tensorboard_callback(folder):
     """Keras' TensorBoard callback writing below the run folder."""
     return keras.callbacks.TensorBoard(log_dir=str(Path(folder) / "tensorboard"), write_graph=False, profile_batch=0)
-
-
-def _require_whole(name, value, *, least):
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"train.{name} must be a whole number >= {least}. Received: {value}")

@@ -96,8 +96,12 @@ def module_gradients(module):
     return {key: value for key, value in module_weights(holder).items() if key.rpartition("/")[0] in trainable}
 
 
-def randomise(variables, rng):
-    """Give every variable a value that a trained net could have, so that no swapped statistic goes unseen."""
+def randomise(variables, rng, *, gain=2.0):
+    """Give every variable a value that a trained net could have, so that no swapped statistic goes unseen.
+
+    Args:
+        gain: the variance of a kernel times its number of inputs; 2 is He's.
+    """
     ranges = {
         "gamma": lambda shape: rng.uniform(0.8, 1.2, shape),
         "beta": lambda shape: rng.normal(0, 0.1, shape),
@@ -108,6 +112,18 @@ def randomise(variables, rng):
     }
     for key, variable in variables.items():
         name = key.rpartition("/")[2]
-        if name in ranges:
-            # Rounded to float32, so that the float32 and the float64 net have the very same weights.
-            variable.assign(ranges[name](variable.shape).astype("float32"))
+        if name == "kernel":
+            # Keras' own start makes the features of a deep net all but independent of the image.
+            values = rng.normal(0, (gain / _fan_in(variable.shape)) ** 0.5, variable.shape)
+        elif name in ranges:
+            values = ranges[name](variable.shape)
+        else:
+            continue
+        # Rounded to float32, so that the float32 and the float64 net have the very same weights.
+        variable.assign(values.astype("float32"))
+
+
+def _fan_in(shape):
+    """Inputs of one output; a depthwise kernel (H, W, C, 1) sees one channel."""
+    depthwise = len(shape) == 4 and shape[3] == 1
+    return int(np.prod(shape[:2] if depthwise else shape[:-1]))

@@ -10,3 +10,13 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 import torch  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+import keras
+import pytest
+
+
+@pytest.fixture
+def floatx():
+    """Sets Keras' default float type for one test."""
+    yield keras.config.set_floatx
+    keras.config.set_floatx("float32")

@@ -22,7 +22,8 @@ ALLOWED = {
 LAZY = {
     ("faces", "mtcnn"): {"detection"},
     ("faces", "matplotlib"): {"report"},
-    ("keras_impl", "tensorflow"): {"input", "training", "export"},
+    ("keras_impl", "tensorflow"): {"input", "augment", "training", "export"},
+    ("keras_impl", "torch"): {"training"},  # counts the GPUs of Keras' torch backend
     ("keras_impl", "onnx"): {"export"},
     ("keras_impl", "onnxruntime"): {"export"},
     ("keras_impl", "openvino"): {"export"},

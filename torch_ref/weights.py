@@ -36,8 +36,8 @@ def load_keras_weights(module, weights):
     Raises:
         ValueError: a key is missing or unknown, or a shape differs; it names them.
     """
-    variables = _variables(module)
-    weights = {key: np.asarray(array) for key, array in weights.items() if key not in _ignored_keys(module)}
+    variables, ignored = _variables(module), _ignored_keys(module)
+    weights = {key: np.asarray(array) for key, array in weights.items() if key not in ignored}
     _check_keys(set(variables), set(weights))
     _check_shapes({key: _to_keras(variable).shape for key, variable in variables.items()}, weights)
     for key, variable in variables.items():
@@ -52,8 +52,12 @@ def _variables(module):
         layer = module.get_submodule(layer_path)
         if name == "weight" and isinstance(layer, (nn.Linear, nn.Conv2d)):
             name = "kernel"
-        variables["/".join([*layer_path.split("."), name] if layer_path else [name])] = _Variable(layer, name, tensor)
+        variables[_key(layer_path, name)] = _Variable(layer, name, tensor)
     return variables
+
+
+def _key(layer_path, name):
+    return "/".join([*layer_path.split("."), name]) if layer_path else name
 
 
 def _to_keras(variable):
@@ -82,9 +86,7 @@ def _is_depthwise(convolution):
 
 
 def _ignored_keys(module):
-    return {
-        f"{path.replace('.', '/')}/count" for path, layer in module.named_modules() if isinstance(layer, Normalization)
-    }
+    return {_key(path, "count") for path, layer in module.named_modules() if isinstance(layer, Normalization)}
 
 
 def _check_keys(expected, received):

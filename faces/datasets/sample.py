@@ -30,7 +30,8 @@ def read(root, *, count=2000, seed=0):
         from faces.sample import make_sample
 
         # Without its labels a folder that is half redrawn with another seed cannot be taken for the old one.
-        labels.unlink(missing_ok=True)
+        if labels.exists():
+            labels.unlink()
         table = make_sample(root, count=count, seed=seed, progress=sys.stderr.isatty())
         write_csv(table.assign(seed=seed), labels)
     table = table.astype({"age": "float64"})
@@ -40,7 +41,10 @@ def read(root, *, count=2000, seed=0):
 def _drawn_before(labels, count, seed):
     if not labels.is_file():
         return None
-    table = pd.read_csv(labels)
+    try:
+        table = pd.read_csv(labels)[["img_path", "age", "gender", "seed"]]
+    except (ValueError, KeyError):  # some other file of that name
+        return None
     if len(table) < count or (table["seed"] != seed).any():
         return None
     table = table[:count]

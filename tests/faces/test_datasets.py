@@ -168,3 +168,15 @@ def test_interrupted_redraw_is_not_taken_for_the_old_sample(tmp_path, monkeypatc
 def test_sample_of_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="count 0"):
         sample.read(tmp_path, count=0)
+
+
+@pytest.mark.parametrize("content", [b"", b"img_path,age\na.jpg,3\n", b"\xff\xfe\0\0", b'"'])
+def test_sample_is_drawn_where_another_file_has_the_name_of_its_labels(tmp_path, content):
+    (tmp_path / sample.LABELS).write_bytes(content)
+    assert len(sample.read(tmp_path, count=2)[0]) == 2
+
+
+def test_sample_into_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Cannot make the folder"):
+        sample.read(tmp_path / "file", count=2)

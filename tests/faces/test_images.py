@@ -1,4 +1,4 @@
-"""Decoding and resizing, with every kind of file that people call an image."""
+"""Decoding every kind of file that people call an image."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from faces.errors import UserError
-from faces.images import MAX_PIXELS, ImageError, decode_rgb, read_and_resize, read_file, read_rgb, resize_rgb
+from faces.images import MAX_PIXELS, ImageError, decode_rgb, read_file, read_rgb
 
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "PPM": {}, "WEBP": {"lossless": True}, "JPEG2000": {}}
 
@@ -371,72 +371,3 @@ def test_threads_decode_the_same():
         for image, alone in zip(pool.map(read_rgb, 4 * data), 4 * expected):
             np.testing.assert_array_equal(image, alone)
     assert threading.active_count() < 20
-
-
-def test_resize_to_the_same_size_is_the_identity():
-    image = np.ascontiguousarray(make_picture(32, 32))
-    np.testing.assert_array_equal(resize_rgb(image, 32), image)
-
-
-def test_shrinking_averages_areas():
-    image = np.zeros((4, 4, 3), np.uint8)
-    image[:2, :2, 0] = [[0, 40], [80, 120]]
-    assert resize_rgb(image, 2)[:, :, 0].tolist() == [[60, 0], [0, 0]]
-
-
-def test_shrinking_does_not_alias():
-    stripes = np.zeros((96, 96, 3), np.uint8)
-    stripes[:, ::2] = 255
-    resized = resize_rgb(stripes, 32).astype(int)
-    # Stripes of one pixel shrunk threefold: two or one bright pixel of three. Sampling would give 0 or 255.
-    assert set(np.unique(resized)) == {85, 170}
-
-
-def test_growing_is_bilinear():
-    image = np.zeros((1, 2, 3), np.uint8)
-    image[0, 1] = 200
-    # Centres at -.25, .25, .75, 1.25 in source pixels: 0, 50, 150, 200 (computed by hand).
-    assert resize_rgb(image, 4)[2, :, 0].tolist() == [0, 50, 150, 200]
-
-
-def test_one_side_shrinks_while_the_other_grows():
-    image = np.zeros((2, 300, 3), np.uint8)
-    image[:, ::2] = 255
-    resized = resize_rgb(image, 20)
-    assert_is_image(resized, (20, 20, 3))
-    assert np.abs(resized.astype(int) - 127).max() <= 10  # no stripe survives
-
-
-@settings(deadline=None)
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 70), st.integers(0, 255))
-def test_resized_image_stays_in_range(height, width, size, level):
-    flat = np.full((height, width, 3), level, np.uint8)
-    resized = resize_rgb(flat, size)
-    assert_is_image(resized, (size, size, 3))
-    np.testing.assert_array_equal(resized, np.full((size, size, 3), level))
-
-
-@pytest.mark.parametrize(
-    ("image", "size"),
-    [
-        (np.zeros((4, 4), np.uint8), 2),
-        (np.zeros((4, 4, 4), np.uint8), 2),
-        (np.zeros((4, 4, 3), np.float32), 2),
-        (np.zeros((0, 4, 3), np.uint8), 2),
-        (np.zeros((4, 4, 3), np.uint8), 0),
-        (np.zeros((4, 4, 3), np.uint8), 2.5),
-    ],
-)
-def test_resize_refuses_what_it_cannot_resize(image, size):
-    with pytest.raises(ValueError, match="Expected"):
-        resize_rgb(image, size)
-
-
-def test_view_is_resized_to_a_contiguous_array():
-    assert resize_rgb(make_picture(8, 8)[:, ::-1], 8).flags.c_contiguous
-
-
-def test_read_and_resize(tmp_path):
-    path = tmp_path / "face.png"
-    path.write_bytes(encode(make_picture(), "PNG"))
-    np.testing.assert_array_equal(read_and_resize(path, 16), resize_rgb(make_picture(), 16))

@@ -12,7 +12,7 @@ GOLDEN = Path(__file__).resolve().parents[2] / "parity_tests" / "golden.json"
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """The tensors here are small: on a busy machine a second thread's waiting makes these tests several times slower."""
+    """The tensors are small: on a busy machine a second thread's waiting makes these tests several times slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

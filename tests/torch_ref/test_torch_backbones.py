@@ -33,20 +33,20 @@ SIZES = {
 # weights and images of random_weights and random_images.
 KERAS_FEATURES = {
     "MobileNetV3Small": [
-        [-0.18852508468513116, 0.7772310975960326, -0.04450100763137168],
-        [-0.18955513393376588, 0.787895722754202, -0.04638502234395344],
+        [-0.18666997149621578, 0.7750253491775384, -0.0412874561147137],
+        [-0.18946327493767345, 0.7804969558715177, -0.042415958570804255],
     ],
     "MobileNetV3Large": [
-        [14.038378299629638, 11.178894895966277, 7.133314917406791],
-        [10.280851890312306, 8.488979229900458, 2.887699624768487],
+        [10.279268252008798, 13.163124723953821, 6.407982666461778],
+        [18.562148797491936, 12.50630670888681, 4.23558831091385],
     ],
     "EfficientNetB0": [
-        [-0.14481721289247673, -0.10683159569543063, 0.08207702634878107],
-        [-0.14426104289319155, -0.10653927669096969, 0.0825800410650324],
+        [-0.14448734677708538, -0.10696216294657251, 0.08171601114217643],
+        [-0.14509698544570723, -0.10649792967163216, 0.08221341810374232],
     ],
     "ResNet50": [
-        [7716.959093592974, 69449.10675922631, 9721.306187736753],
-        [7665.284480111952, 71280.84402648678, 9481.670915704868],
+        [4848.498489252576, 70078.43026849917, 8973.689470494066],
+        [6347.454652972981, 74987.01570945495, 8654.14583351829],
     ],
 }
 
@@ -75,8 +75,8 @@ def random_weights(module):
     return weights
 
 
-def random_images(count=2, size=65):
-    """(N, 3, H, W); the odd size makes the strided paddings differ from those of an even one."""
+def random_images(count=2, size=70):
+    """(N, 3, H, W); halving 70 meets even and odd sizes, whose strided paddings differ."""
     images = np.random.RandomState(1).uniform(0, 255, (count, size, size, 3))
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
@@ -92,6 +92,13 @@ def test_sizes_are_those_of_keras_applications(name):
     with torch.device("meta"):
         module = BACKBONES[name]()
     assert (module.out_features, sum(tensor.numel() for tensor in module.state_dict().values())) == SIZES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "momentum"), [("MobileNetV3Small", 0.999), ("EfficientNetB0", 0.99), ("ResNet50", 0.99)]
+)
+def test_momentum_is_that_of_keras_applications(unloaded, name, momentum):
+    assert {layer.momentum for layer in unloaded[name].modules() if isinstance(layer, BatchNorm)} == {momentum}
 
 
 @pytest.mark.backbone

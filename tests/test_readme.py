@@ -1,0 +1,101 @@
+"""The README's blocks marked as runnable are run, one after the other, in a copy of the repository.
+
+A comment above each block says whether it runs: `<!-- run -->`, `<!-- run: slow -->`, `<!-- run: python -->` or
+`<!-- no run: reason -->`. Data and epochs are limited; nothing else of a command is changed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"<!-- (?P<mark>[^>]+) -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
+TRAIN_LIMITS = "data.limit=96 train.epochs=1 train.steps_per_epoch=1 run.bootstrap=20 train.batch_size=16"
+LIMITS = {
+    "train.py": TRAIN_LIMITS,
+    "create_db.py": "--count 120",
+    "evaluate.py": "--limit 16 --bootstrap 20",
+}
+
+
+def readme_blocks():
+    return [match.groupdict() for match in BLOCK.finditer((ROOT / "README.md").read_text())]
+
+
+def limited(line):
+    """A command of the README with a limit on data and epochs, run by this interpreter."""
+    if line.startswith("make train"):
+        # The stamp counts as fresh: packages were installed by whoever runs this test.
+        return f'{line} -o .venv/.installed-runtime ARGS="{TRAIN_LIMITS}"'
+    words = line.split()
+    if words and words[0] == "python":
+        extra = LIMITS.get(words[1], "")
+        return " ".join([sys.executable, *words[1:], extra])
+    return line
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """The repository's files, without data and runs, with this interpreter's environment as .venv."""
+    folder = tmp_path_factory.mktemp("clone")
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in files:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def run_in(folder, command, *, shell):
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        command, cwd=folder, shell=shell, capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def test_every_block_is_marked():
+    text = (ROOT / "README.md").read_text()
+    marks = [block["mark"] for block in readme_blocks()]
+    assert len(marks) == text.count("\n```") // 2
+    assert all(re.fullmatch(r"run(: slow|: python)?|no run: .+", mark) for mark in marks), marks
+    assert "run" in marks
+
+
+def run_blocks(clone, mark):
+    blocks = [block for block in readme_blocks() if block["mark"] == mark]
+    assert blocks
+    for block in blocks:
+        if block["language"] == "python":
+            run_in(clone, [sys.executable, "-c", block["code"]], shell=False)
+            continue
+        for line in block["code"].splitlines():
+            command = line.split("#")[0].strip()
+            if command:
+                run_in(clone, limited(command), shell=True)
+
+
+def test_runnable_commands(clone):
+    run_blocks(clone, "run")
+    runs = sorted((clone / "runs").glob("*_sample_*"))
+    assert len(runs) == 3
+    assert all((run / "model.keras").is_file() and (run / "learning_curves.png").is_file() for run in runs)
+    run_blocks(clone, "run: python")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_slow_commands(clone):
+    run_blocks(clone, "run: slow")
+    (sweep,) = (clone / "runs").glob("sweep_*")
+    assert {"sweep.csv", "sweep.md", "sweep.png"} <= {path.name for path in sweep.iterdir()}
