@@ -24,7 +24,8 @@ def _constant(lr, total_steps, warmup_steps):
 
 
 def _steps(lr, total_steps, warmup_steps):
-    boundaries = [max(1, total_steps * quarter // 4) for quarter in (1, 2, 3)]
+    # Keras changes the rate after the boundary, not at it.
+    boundaries = [max(0, total_steps * quarter // 4 - 1) for quarter in (1, 2, 3)]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [lr * 0.2**power for power in range(4)])
 
 

@@ -21,7 +21,7 @@ from keras_impl.input import CACHES
 from keras_impl.methods import METHODS
 from keras_impl.model import check_names
 from keras_impl.recorder import CHECKPOINT_NAME, STATE_NAME
-from keras_impl.start import make_model
+from keras_impl.start import check_weights, make_model
 
 
 def run(values, *, config_text, folder=None, overrides=None):
@@ -98,6 +98,7 @@ def _check_values(values):
         if name == "dropout" or model[name] is not None:
             require_number(f"model.{name}", model[name], ">= 0 and below 1", lambda value: 0 <= value < 1)
     require_whole("run.bootstrap", values["run"]["bootstrap"], least=1)
+    check_weights(model["weights"])
 
 
 def _make_model(values, train_labels):
@@ -153,13 +154,12 @@ def _open_run_folder(values, config_text, folder):
 
 
 def _unfinished_run(runs, config_text):
-    """The newest folder below `runs` with a resume state and the same configuration but for train.resume."""
+    """The newest folder below `runs` without a result and with the same configuration but for train.resume."""
     wanted = _without_resume(config_text)
-    states = sorted(runs.glob(f"*/{STATE_NAME}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for state in states:
-        config = state.parent / "config.yaml"
-        if config.is_file() and _without_resume(config.read_text()) == wanted:
-            return state.parent
+    for config in sorted(runs.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True):
+        finished = config.with_name("metrics.json").exists()
+        if not finished and _without_resume(config.read_text()) == wanted:
+            return config.parent
     return None
 
 
