@@ -1,8 +1,8 @@
 """Turn a raw data set into a table: meta/<db>.csv, and meta/<db>_rejected.csv with the reason of every row left out.
 
-    python create_db.py --db utkface
-    python create_db.py --db imdb --min_score 1.0
-    python create_db.py --db csv --csv labels.csv --root folder_of_images
+python create_db.py --db utkface
+python create_db.py --db imdb --min_score 1.0
+python create_db.py --db csv --csv labels.csv --root folder_of_images
 """
 
 import argparse

@@ -32,21 +32,7 @@ def _tensorflow(fn, output):
     return values.numpy(), tf.convert_to_tensor(tape.gradient(values, variable)).numpy()
 
 
-def _torch(fn, output):
-    variable = torch.tensor(output, requires_grad=True)
-    values = fn(variable)
-    (gradient,) = torch.autograd.grad(values.sum(), variable)
-    return values.detach().numpy(), gradient.numpy()
-
-
-def _jax(fn, output):
-    import jax
-
-    variable = jax.numpy.asarray(output)
-    return np.asarray(fn(variable)), np.asarray(jax.grad(lambda tensor: fn(tensor).sum())(variable))
-
-
-_GRADIENTS = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}
+_GRADIENTS = {"tensorflow": _tensorflow, "torch": torch_value_and_gradient}
 
 
 def to_numpy(tensor):
