@@ -66,7 +66,7 @@ def make_dataset(arguments, paths, labels, cache, augment, seed=0):
 
 
 def measure_steps(arguments):
-    """{variant: median seconds a step}."""
+    """{variant: seconds a step of each round}."""
     import tensorflow as tf
 
     paths, labels = faces_of(arguments, arguments.rows)

@@ -68,7 +68,7 @@ def test_features(name, size, floatx):
     influence = np.abs(np.diff(features["float64"], axis=0)).max() / np.abs(features["float64"]).max()
     assert influence > 100 * tolerances.BACKBONE["float64"]
     for stack in (features, twin_features):
-        tolerances.assert_close_to_largest(stack["float32"], stack["float64"], 10 * tolerances.OWN_PRECISION, floor=0)
+        tolerances.assert_close_to_largest(stack["float32"], stack["float64"], tolerances.OWN_PRECISION, floor=0)
     for dtype, tolerance in tolerances.BACKBONE.items():
         tolerances.assert_close_to_largest(features[dtype], twin_features[dtype], tolerance, floor=0)
 
