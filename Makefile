@@ -1,6 +1,7 @@
 #: make train [ARGS="data.db=utkface train.lr=3e-4"]   install what training needs, then train
 #: make test                                           install the test tools, then run every test but the slow ones
 #: make test-all                                       the slow tests too
+#: make test-jax                                       install jax too, then run the parity tests under Keras' jax backend
 #: make lint                                           code style
 #: make clean                                          remove .venv and caches; data/ and runs/ stay
 #: A fresh machine needs Python 3.11 or 3.12 only; choose one with PYTHON=/path/to/python3.
@@ -11,7 +12,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all parity-torch lint clean
+.PHONY: help train test test-all test-jax parity-torch lint clean
 
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +29,10 @@ test-all: parity-torch
 
 parity-torch: $(VENV)/.installed-dev
 	KERAS_BACKEND=torch $(RUN) -m pytest -q parity_tests -m "not backbone and not slow"
+
+# jax computes in float32 unless told otherwise; parity_tests/test_methods.py checks that it was.
+test-jax: $(VENV)/.installed-jax
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) -m pytest parity_tests -m "not backbone and not slow"
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
@@ -53,3 +58,7 @@ $(VENV)/.installed-runtime: requirements.txt | $(VENV)/.created
 $(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/.created
 	$(RUN) -m pip install -r requirements-dev.txt
 	@touch $(VENV)/.installed-runtime $@
+
+$(VENV)/.installed-jax: requirements-jax.txt $(VENV)/.installed-dev
+	$(RUN) -m pip install -r requirements-jax.txt
+	@touch $@

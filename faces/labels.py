@@ -7,6 +7,10 @@ UNKNOWN_GENDER = -1
 MIN_AGE = 0
 MAX_AGE = 100
 
+# First age counted to each Adience group (0-2, 4-6, 8-12, 15-20, 25-32, 38-43, 48-53, 60 and older). The ages between
+# the groups belong to none in the data set: every edge splits such a gap, so that each age has a group.
+ADIENCE_EDGES = (0, 4, 7, 14, 24, 36, 46, 57)
+
 # One row an image; every column but img_path may be missing or empty (= unknown).
 TABLE_COLUMNS = (
     "img_path",

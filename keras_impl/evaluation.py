@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from faces.errors import UserError
-from faces.labels import GENDERS
+from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 from faces.report import format_summary, summarize, write_report
 from keras_impl import metrics
 from keras_impl.checkpoint import load_model
@@ -84,41 +84,96 @@ def prediction_columns(model, table, images, labels, *, batch_size=64):
         labels: Labels of the same rows; `age` and `gender` of the result are what the predictions are measured against.
 
     Returns:
-        DataFrame: the table's columns plus, as far as the model has the output, predicted_age, absolute_error (years),
-        within_5 (0 or 1), female_probability, male_probability, predicted_gender, gender_correct (0 or 1), and, where
-        the spread of the votes is known, epsilon_error. NaN where the truth is unknown.
+        DataFrame: the table's columns plus, as far as the model has the output, those of `age_columns`,
+        `distribution_columns` and `gender_columns`. NaN where the truth is unknown.
     """
     rows = np.arange(len(table))
     batches = (images[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
     prediction = Predictor(model).predict_batches(batches)
     columns = table.copy()
     if "age" in prediction:
-        columns = columns.assign(**_age_columns(labels, prediction["age"]))
+        columns = columns.assign(**age_columns(labels, prediction["age"]))
+    if "age_distribution" in prediction:
+        distribution = prediction["age_distribution"]
+        columns = columns.assign(**distribution_columns(labels, distribution, min_age=model.age_head.min_age))
     if "gender" in prediction:
-        columns = columns.assign(**_gender_columns(labels, prediction["gender"]))
+        columns = columns.assign(**gender_columns(labels, prediction["gender"]))
     return columns
 
 
-def _age_columns(labels, predicted):
+def age_columns(labels, predicted):
+    """What the predicted ages (N,) say, a dict of (N,) arrays.
+
+    age, predicted_age, absolute_error, signed_error (years), within_5, group_correct, one_off_group_correct (0 or 1)
+    and, where the spread of the votes is known, epsilon_error. A face whose age is known as an interval has a group
+    where the whole interval lies in one.
+    """
     age, age_std = labels.age[:, 0], labels.age[:, 1]
+    age_of_group = _age_of_group(labels)
     columns = {
         "age": age,
         "predicted_age": predicted,
-        "absolute_error": _array(metrics.mae(age, predicted)),
-        "within_5": _array(metrics.cumulative_score(age, predicted, theta=5)),
+        "absolute_error": metrics.mae(age, predicted),
+        "signed_error": metrics.bias(age, predicted),
+        "within_5": metrics.cumulative_score(age, predicted, theta=5),
+        "group_correct": metrics.group_accuracy(age_of_group, predicted),
+        "one_off_group_correct": metrics.one_off_group_accuracy(age_of_group, predicted),
     }
     if not np.isnan(age_std).all():
-        columns["epsilon_error"] = _array(metrics.epsilon_error(age, predicted, age_std=age_std))
-    return columns
+        columns["epsilon_error"] = metrics.epsilon_error(age, predicted, age_std=age_std)
+    return _arrays(columns)
 
 
-def _gender_columns(labels, probabilities):
+def _age_of_group(labels):
+    """Ages (N,) in the groups of the truth: the age, else an end of an interval that lies in one group, else NaN."""
+    age, _, low, high = labels.age.T
+    known = ~(np.isnan(low) & np.isnan(high))
+    low = np.where(known & np.isnan(low), MIN_AGE, low)
+    high = np.where(known & np.isnan(high), MAX_AGE, high)
+    in_one_group = _array(metrics.group_accuracy(low, high)) == 1
+    return np.where(np.isnan(age) & in_one_group, low, age)
+
+
+def distribution_columns(labels, probabilities, *, min_age):
+    """What the predicted distributions (N, K) over the ages from min_age on say, a dict of (N,) arrays.
+
+    nll, crps (years); age_low_90 and age_high_90, the ends of the central 90 % interval (years), interval_width_90 and
+    in_interval_90 (0 or 1); age_confidence, the largest probability, and age_correct (0 or 1), whether it is that of
+    the true class.
+    """
+    age = labels.age[:, 0]
+    interval = metrics.distribution_interval(probabilities, min_age=min_age, level=0.9)
+    likeliest = probabilities.argmax(axis=1) + min_age
+    in_grid = np.clip(age, min_age, min_age + probabilities.shape[1] - 1)
+    return _arrays(
+        {
+            "nll": metrics.nll(age, probabilities, min_age=min_age),
+            "crps": metrics.crps(age, probabilities, min_age=min_age),
+            "age_low_90": interval[:, 0],
+            "age_high_90": interval[:, 1],
+            "in_interval_90": metrics.interval_coverage(age, interval),
+            "interval_width_90": metrics.interval_width(age, interval),
+            "age_confidence": probabilities.max(axis=1),
+            "age_correct": np.where(np.isnan(age), np.nan, np.floor(in_grid + 0.5) == likeliest),
+        }
+    )
+
+
+def gender_columns(labels, probabilities):
+    """What the gender probabilities (N, 2) say, a dict of (N,) arrays.
+
+    female_probability, male_probability, predicted_gender (word) and gender_correct (0 or 1).
+    """
     return {
         "female_probability": probabilities[:, 0],
         "male_probability": probabilities[:, 1],
         "predicted_gender": np.take(GENDERS, probabilities.argmax(axis=1)),
         "gender_correct": _array(metrics.gender_accuracy(labels.gender, probabilities)),
     }
+
+
+def _arrays(columns):
+    return {name: _array(values) for name, values in columns.items()}
 
 
 def _array(tensor):

@@ -1,17 +1,76 @@
-"""Metrics, truth first, one value a sample.
+"""Metrics, truth first.
 
-Every metric returns (N,) values, NaN where the label is unknown, so the metric of a set is their nan-mean. `weight`
-(N,) holds bootstrap counts: the values are then scaled by weight / mean(weight of the known), and the nan-mean is the
-weighted mean.
+A metric that is a mean returns (N,) values, NaN where the label is unknown, so the metric of a set is their nan-mean.
+`weight` (N,) holds bootstrap counts: the values are then scaled by weight / mean(weight of the known), and the
+nan-mean is the weighted mean. The others (median, RMSE, balanced metrics, calibration error) return a scalar (); with
+`weight` it is that of the set in which each sample stands `weight` times. A scalar of no known sample is NaN.
+
+A missing (NaN) prediction is left out of errors in years and counts as wrong where a share of right answers is taken.
+Ages are (N,) years, probabilities (N, K) over the ages min_age, min_age + 1, ...; a class is floor(age + .5).
+
+Some operations of Keras 3 compute in float32 under other backends than TensorFlow, whatever they are given (maximum,
+floor, matmul, cumsum of floats, segment_sum); none of them is used here, so float64 stays float64.
 """
 
+import keras
 from keras import ops
+
+from faces.labels import ADIENCE_EDGES, GENDERS
+from keras_impl.checks import require_one_of
+
+ROUNDINGS = ("none", "half_even")
+
+
+# === Errors in years ===
 
 
 def mae(age, predicted, *, weight=None):
     """Absolute error |predicted - age| in years; both (N,)."""
     age, predicted = _pair(age, predicted)
     return _weighted(ops.abs(predicted - age), weight)
+
+
+def bias(age, predicted, *, weight=None):
+    """Signed error predicted - age in years, positive where the prediction is too old; both (N,)."""
+    age, predicted = _pair(age, predicted)
+    return _weighted(predicted - age, weight)
+
+
+def median_error(age, predicted, *, weight=None):
+    """Median of the absolute error in years, (); the middle of the two central errors where their number is even.
+
+    The weights must be whole numbers: the median is found by counting.
+    """
+    error, weight = _errors(age, predicted, weight)
+    order = ops.argsort(error)
+    error = ops.take(error, order)
+    counted = ops.cumsum(ops.cast(ops.take(weight, order), "int32"))
+    lower = ops.argmax(ops.cast(2 * counted >= counted[-1], "int32"))
+    upper = ops.argmax(ops.cast(2 * counted > counted[-1], "int32"))
+    middle = (ops.take(error, lower) + ops.take(error, upper)) / 2
+    return _unknown_where(counted[-1] == 0, middle)
+
+
+def rmse(age, predicted, *, weight=None):
+    """Root of the mean squared error in years, ()."""
+    error, weight = _errors(age, predicted, weight)
+    return ops.sqrt(ops.sum(weight * ops.square(error)) / ops.sum(weight))
+
+
+def balanced_mae(age, predicted, *, weight=None):
+    """Mean over the age classes present of the MAE of each, in years, (): every age counts the same.
+
+    Ren et al., Balanced MSE for Imbalanced Visual Regression (CVPR 2022), call it bMAE.
+    """
+    error, weight = _errors(age, predicted, weight)
+    classes = _rounded(ops.cast(age, error.dtype))
+    order = ops.argsort(classes)
+    classes, error, weight = (ops.take(values, order) for values in (classes, error, weight))
+    previous = ops.concatenate([classes[:1], classes[:-1]])
+    # Numbers the classes 0, 1, ... in the order of age, so that no grid has to hold them.
+    segments = ops.cumsum(ops.cast(classes != previous, "int32"))
+    sums, counts = (_sums(values, segments, error.shape[0]) for values in (weight * error, weight))
+    return _mean_of_ratios(sums, counts)
 
 
 def cumulative_score(age, predicted, *, theta=5, weight=None):
@@ -21,54 +80,237 @@ def cumulative_score(age, predicted, *, theta=5, weight=None):
     return _weighted(_unknown_where(ops.isnan(age), within), weight)
 
 
-def epsilon_error(age, predicted, *, age_std, weight=None):
-    """ChaLearn LAP epsilon-error 1 - exp(-(predicted - age)^2 / (2 age_std^2)).
+def epsilon_error(age, predicted, *, age_std, rounding="none", std_offset=0.0, min_std=0.0, weight=None):
+    """ChaLearn LAP epsilon-error 1 - exp(-(predicted - age)^2 / (2 s^2)) with s = max(age_std, min_std) + std_offset.
 
     Args:
         age: (N,) apparent age.
-        age_std: (N,) spread of the votes in years. At 0 the value is the limit: 0 for an exact prediction, else 1.
         predicted: (N,) years; a missing (NaN) prediction scores 1, as the challenge rules say.
+        age_std: (N,) spread of the votes in years. Where s is 0 the value is the limit: 0 for an exact prediction,
+            else 1.
+        rounding: "half_even" rounds age and prediction to whole years first. With std_offset=1e-4 this is the measure
+            of the released code of Adaptive Mean-Residue (Zhao et al., ICME 2022).
+
+    Raises:
+        UserError: unknown rounding.
+    """
+    require_one_of("rounding", rounding, ROUNDINGS)
+    age, predicted = _pair(age, predicted)
+    if rounding == "half_even":
+        age, predicted = ops.round(age), ops.round(predicted)
+    spread = _at_least(ops.cast(age_std, predicted.dtype), min_std) + std_offset
+    squared = ops.square(predicted - age)
+    positive = spread > 0
+    safe_spread = ops.where(positive, spread, ops.ones_like(spread))
+    values = 1.0 - ops.exp(-squared / (2.0 * ops.square(safe_spread)))
+    values = ops.where(positive, values, ops.cast(squared > 0, predicted.dtype))
+    values = ops.where(ops.isnan(predicted), ops.ones_like(values), values)
+    return _weighted(_unknown_where(ops.logical_or(ops.isnan(age), ops.isnan(spread)), values), weight)
+
+
+# === Age groups ===
+
+
+def group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, distance=0, weight=None):
+    """1 where the age groups of prediction and truth are at most `distance` groups apart, else 0.
+
+    Args:
+        age, predicted: (N,) years.
+        edges: first age of each group, rising. The group of an age is the last one whose edge its class reaches,
+            and the first group below all edges.
     """
     age, predicted = _pair(age, predicted)
-    age_std = ops.cast(age_std, predicted.dtype)
-    squared = ops.square(predicted - age)
-    positive = age_std > 0
-    safe_std = ops.where(positive, age_std, ops.ones_like(age_std))
-    spread = 1.0 - ops.exp(-squared / (2.0 * ops.square(safe_std)))
-    values = ops.where(positive, spread, ops.cast(squared > 0, predicted.dtype))
-    values = ops.where(ops.isnan(predicted), ops.ones_like(values), values)
-    return _weighted(_unknown_where(ops.logical_or(ops.isnan(age), ops.isnan(age_std)), values), weight)
+    apart = ops.abs(_group(predicted, edges) - _group(age, edges))
+    right = ops.logical_and(apart <= distance, ops.logical_not(ops.isnan(predicted)))
+    return _weighted(_unknown_where(ops.isnan(age), ops.cast(right, predicted.dtype)), weight)
+
+
+def one_off_group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, weight=None):
+    """1 where the predicted age group is the true one or its neighbour, else 0; see `group_accuracy`."""
+    return group_accuracy(age, predicted, edges=edges, distance=1, weight=weight)
+
+
+# === Distributions over age ===
+
+
+def nll(age, probabilities, *, min_age=0, weight=None):
+    """Negative log-likelihood -ln max(p of the true class, 1e-12); the class is clipped to the grid."""
+    age, probabilities = _pair(age, probabilities)
+    index = _class_index(age, probabilities, min_age)
+    likelihood = ops.take_along_axis(probabilities, index[:, None], axis=1)[:, 0]
+    return _weighted(_unknown_where(ops.isnan(age), -ops.log(_at_least(likelihood, 1e-12))), weight)
+
+
+def crps(age, probabilities, *, min_age=0, weight=None):
+    """Continuous ranked probability score sum_k p_k |a_k - age| - 1/2 sum_kl p_k p_l |a_k - a_l| in years.
+
+    It is the absolute error when all probability lies on one age. Gneiting and Raftery, Strictly Proper Scoring Rules,
+    Prediction, and Estimation (JASA 2007), equation 21.
+    """
+    age, probabilities = _pair(age, probabilities)
+    grid = _grid(probabilities, min_age)
+    to_truth = ops.sum(probabilities * ops.abs(grid - age[:, None]), axis=-1)
+    to_others = ops.einsum("nk,kl->nl", probabilities, ops.abs(grid[:, None] - grid))
+    return _weighted(to_truth - 0.5 * ops.sum(probabilities * to_others, axis=-1), weight)
+
+
+def expected_calibration_error(age, probabilities, *, min_age=0, bins=15, weight=None):
+    """Expected calibration error of the most probable class, ().
+
+    sum_b n_b / n |accuracy_b - confidence_b| over `bins` bins of equal width of the confidence, the largest
+    probability. Guo et al., On Calibration of Modern Neural Networks (ICML 2017). A row with NaN is left out.
+    """
+    age, probabilities = _pair(age, probabilities)
+    right = ops.argmax(probabilities, axis=-1) == _class_index(age, probabilities, min_age)
+    confidence = ops.max(probabilities, axis=-1)
+    unknown = ops.logical_or(ops.isnan(age), ops.any(ops.isnan(probabilities), axis=-1))
+    gap = ops.where(unknown, ops.zeros_like(confidence), ops.cast(right, confidence.dtype) - confidence)
+    weight = _counts(ops.logical_not(unknown), weight, confidence.dtype)
+    place = ops.cast(ops.where(unknown, ops.zeros_like(confidence), confidence) * bins, "int32")
+    place = ops.where(place < bins, place, bins - 1)
+    return ops.sum(ops.abs(_sums(weight * gap, place, bins))) / ops.sum(weight)
+
+
+def distribution_interval(probabilities, *, min_age=0, level=0.9):
+    """Central interval (N, 2) in years: the smallest ages whose cumulative probability reaches (1 -+ level) / 2."""
+    probabilities = _floats(probabilities)
+    grid = _grid(probabilities, 0)
+    reached = ops.einsum("nk,kl->nl", probabilities, ops.cast(grid[:, None] <= grid, grid.dtype))
+    # The last age is no candidate: rounding may leave the whole sum just below a level of 1.
+    ends = [ops.sum(ops.cast(reached[:, :-1] < (1 + side * level) / 2, grid.dtype), axis=-1) for side in (-1, 1)]
+    ends = _unknown_where(ops.any(ops.isnan(probabilities), axis=-1)[:, None], ops.stack(ends, axis=-1))
+    return ends + min_age
+
+
+def interval_coverage(age, interval, *, weight=None):
+    """1 where the age lies in its interval (N, 2) = low, high (inclusive, with 1e-6 for rounding), else 0."""
+    age, interval = _pair(age, interval)
+    inside = ops.logical_and(interval[:, 0] - 1e-6 <= age, age <= interval[:, 1] + 1e-6)
+    return _weighted(_unknown_where(ops.isnan(age), ops.cast(inside, interval.dtype)), weight)
+
+
+def interval_width(age, interval, *, weight=None):
+    """Width high - low in years of each interval (N, 2) whose age is known: the price of its coverage."""
+    age, interval = _pair(age, interval)
+    return _weighted(_unknown_where(ops.isnan(age), interval[:, 1] - interval[:, 0]), weight)
+
+
+# === Gender ===
 
 
 def gender_accuracy(gender, probabilities, *, weight=None):
     """1 where the more probable gender is right, else 0; `gender` (N,) index, -1 unknown, `probabilities` (N, 2)."""
-    probabilities = ops.convert_to_tensor(probabilities)
+    gender, right = _right_genders(gender, probabilities)
+    return _weighted(_unknown_where(gender < 0, right), weight)
+
+
+def gender_balanced_accuracy(gender, probabilities, *, weight=None):
+    """Mean over the genders present of the share of each that is recognised, (); arguments of `gender_accuracy`."""
+    gender, right = _right_genders(gender, probabilities)
+    weight = _counts(gender >= 0, weight, right.dtype)
+    member = weight[:, None] * ops.cast(gender[:, None] == ops.arange(len(GENDERS), dtype="int32"), right.dtype)
+    return _mean_of_ratios(ops.sum(member * right[:, None], axis=0), ops.sum(member, axis=0))
+
+
+def _right_genders(gender, probabilities):
+    """Index (N,) and 1 where the more probable gender is right, else 0."""
+    probabilities = _floats(probabilities)
     gender = ops.cast(gender, "int32")
-    correct = ops.cast(ops.argmax(probabilities, axis=-1), "int32") == gender
-    values = ops.cast(correct, probabilities.dtype)
-    return _weighted(_unknown_where(gender < 0, values), weight)
+    right = ops.cast(ops.argmax(probabilities, axis=-1), "int32") == gender
+    right = ops.logical_and(right, ops.logical_not(ops.any(ops.isnan(probabilities), axis=-1)))
+    return gender, ops.cast(right, probabilities.dtype)
+
+
+# === What they share ===
+
+
+def _floats(values):
+    values = ops.convert_to_tensor(values)
+    return values if keras.backend.is_float_dtype(values.dtype) else ops.cast(values, keras.config.floatx())
 
 
 def _pair(age, predicted):
-    predicted = ops.convert_to_tensor(predicted)
+    predicted = _floats(predicted)
     return ops.cast(age, predicted.dtype), predicted
+
+
+def _errors(age, predicted, weight):
+    """Absolute errors (N,), 0 where unknown, and the weights that leave those out."""
+    error = mae(age, predicted)
+    known = ops.logical_not(ops.isnan(error))
+    return ops.where(known, error, ops.zeros_like(error)), _counts(known, weight, error.dtype)
+
+
+def _counts(known, weight, dtype):
+    """Weights (N,), 0 where unknown."""
+    known = ops.cast(known, dtype)
+    return known if weight is None else known * ops.cast(weight, dtype)
+
+
+def _weighted(values, weight):
+    if weight is None:
+        return values
+    known = ops.logical_not(ops.isnan(values))
+    weight = _counts(known, weight, values.dtype)
+    return values * weight * ops.sum(ops.cast(known, values.dtype)) / ops.sum(weight)
 
 
 def _unknown_where(unknown, values):
     return ops.where(unknown, ops.full_like(values, float("nan")), values)
 
 
-def _weighted(values, weight):
-    if weight is None:
-        return values
-    known = ops.cast(ops.logical_not(ops.isnan(values)), values.dtype)
-    weight = ops.cast(weight, values.dtype)
-    return values * weight * ops.sum(known) / ops.sum(weight * known)
+def _at_least(values, least):
+    return ops.where(values < least, ops.full_like(values, least), values)
+
+
+def _sums(values, places, count):
+    """Sum of the values (N,) at each place 0 ... count - 1, (count,)."""
+    return ops.scatter_update(ops.zeros(count, dtype=values.dtype), places[:, None], values, reduction="add")
+
+
+def _mean_of_ratios(sums, counts):
+    """Mean of sums / counts over the entries that have a count, ()."""
+    present = counts > 0
+    ratios = ops.where(present, sums, ops.zeros_like(sums)) / ops.where(present, counts, ops.ones_like(counts))
+    return ops.sum(ratios) / ops.sum(ops.cast(present, counts.dtype))
+
+
+def _grid(probabilities, min_age):
+    return ops.arange(min_age, min_age + probabilities.shape[-1], dtype=probabilities.dtype)
+
+
+def _rounded(age):
+    """floor(age + .5) as int32, 0 where unknown; beyond a million years the number is kept representable."""
+    age = ops.clip(ops.where(ops.isnan(age), ops.zeros_like(age), age), -1e6, 1e6) + 0.5
+    whole = ops.cast(age, "int32")
+    return whole - ops.cast(ops.cast(whole, age.dtype) > age, "int32")
+
+
+def _class_index(age, probabilities, min_age):
+    return ops.clip(_rounded(age) - min_age, 0, probabilities.shape[-1] - 1)
+
+
+def _group(age, edges):
+    edges = ops.convert_to_tensor(edges, dtype=age.dtype)
+    reached = ops.cast(edges <= ops.cast(_rounded(age), age.dtype)[:, None], "int32")
+    return ops.clip(ops.sum(reached, axis=-1) - 1, 0, len(edges) - 1)
 
 
 METRICS = {
     "mae": mae,
+    "bias": bias,
+    "median_error": median_error,
+    "rmse": rmse,
+    "balanced_mae": balanced_mae,
     "cumulative_score": cumulative_score,
     "epsilon_error": epsilon_error,
+    "group_accuracy": group_accuracy,
+    "one_off_group_accuracy": one_off_group_accuracy,
+    "nll": nll,
+    "crps": crps,
+    "expected_calibration_error": expected_calibration_error,
+    "interval_coverage": interval_coverage,
+    "interval_width": interval_width,
     "gender_accuracy": gender_accuracy,
+    "gender_balanced_accuracy": gender_balanced_accuracy,
 }

@@ -10,7 +10,7 @@ from faces.labels import GENDERS, MAX_AGE, MIN_AGE, UNKNOWN_GENDER
 from keras_impl import losses, metrics
 from keras_impl.backbones import build_backbone, set_batch_norm_momentum
 from keras_impl.heads import HEADS, GenderHead
-from keras_impl.methods import METHODS
+from keras_impl.methods import METHODS, split_settings
 
 METRIC_NAMES = {"age": "age_mae", "gender": "gender_accuracy"}
 OUTPUTS = tuple(METRIC_NAMES)
@@ -35,7 +35,7 @@ class FaceModel(keras.Model):
         backbone: functional model, images -> features (N, C).
         age_head, gender_head: layers of `keras_impl.heads`; None leaves the output away.
         method: key of METHODS that the age head was built for.
-        method_params: loss parameters that differ from the method's defaults.
+        method_params: parameters of loss and callback that differ from the method's defaults.
         dropout: share of features dropped in training.
         crop: geometry of the face crops: {"margin": share of the box added on each side, "aligned": bool}.
         provenance: plain JSON facts about the training (data set, split seed, versions).
@@ -102,15 +102,17 @@ class FaceModel(keras.Model):
 
     # === Training ===
 
-    def compile(self, optimizer="adam", *, gender_weight=1.0, total_steps=None, **kwargs):
+    def compile(self, optimizer="adam", *, gender_weight=1.0, gender_params=None, total_steps=None, **kwargs):
         """Set up training.
 
         Args:
             gender_weight: factor of the gender loss beside the age loss.
+            gender_params: of `keras_impl.losses.gender_cross_entropy`.
             total_steps: steps of the whole training, for methods whose loss needs `progress`.
         """
         super().compile(optimizer=optimizer, **kwargs)
         self.gender_weight, self.total_steps = gender_weight, total_steps
+        self.gender_params = dict(gender_params or {})
         self._reduce = _KnownMean()
         # A namespace hides the metrics from Keras' tracking, which would write their state into the checkpoint.
         self._trackers = SimpleNamespace(
@@ -139,14 +141,21 @@ class FaceModel(keras.Model):
 
     def _sample_loss(self, name, label, output):
         if name == "gender":
-            return losses.gender_cross_entropy(label, output)
-        method = METHODS[self.method]
+            return losses.gender_cross_entropy(label, output, **self.gender_params)
         columns = dict(zip(AGE_COLUMNS, ops.unstack(label, axis=-1), strict=True))
-        columns["progress"] = self._progress() if "progress" in method.needs else None
+        columns["progress"] = self._progress() if "progress" in METHODS[self.method].needs else None
+        return self.age_loss(columns, output)
+
+    def age_loss(self, columns, output):
+        """(N,) values of the method's loss with this model's parameters.
+
+        Args:
+            columns: {"age": (N,), ...} with what the method needs. output: raw output of the age head.
+        """
+        method = METHODS[self.method]
+        params = {key: self.method_params.get(key, default) for key, default in method.params.items()}
         extra = {key: columns[key] for key in method.needs}
-        return method.loss(
-            columns["age"], output, min_age=self.age_head.min_age, **extra, **{**method.params, **self.method_params}
-        )
+        return method.loss(columns["age"], output, min_age=self.age_head.min_age, **extra, **params)
 
     def _progress(self):
         if not self.total_steps:
@@ -221,7 +230,8 @@ def build_model(
         batch_norm_momentum: of all BatchNormalization layers, None to keep their own.
         outputs: which of "age" and "gender" the model gives.
         decode: one of the age head's decodes, None for its first.
-        head_params: further arguments of the age head, e.g. what the method's `fit` returned.
+        method_params: parameters of the method that differ from its defaults: of the loss, the head or the callback.
+        head_params: further arguments of the age head, e.g. what the method's `fit` returned; they go first.
 
     Raises:
         UserError: an unknown name or parameter, listing the known ones.
@@ -233,18 +243,9 @@ def build_model(
         set_batch_norm_momentum(backbone, batch_norm_momentum)
     age_head = None
     if "age" in outputs:
-        unknown = set(method_params or {}) - set(METHODS[method].params)
-        if unknown:
-            raise UserError(
-                f"Unknown parameter {sorted(unknown)[0]!r} of method {method}. "
-                f"Expected one of: {', '.join(METHODS[method].params) or '(it has none)'}"
-            )
-        try:
-            age_head = HEADS[METHODS[method].head](
-                min_age=min_age, max_age=max_age, decode=decode, **(head_params or {})
-            )
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        method_params, own_head_params = split_settings(method, method_params or {})
+        head_params = {**METHODS[method].head_params, **own_head_params, **(head_params or {})}
+        age_head = _make_age_head(method, min_age=min_age, max_age=max_age, decode=decode, **head_params)
     model = FaceModel(
         backbone,
         age_head,
@@ -257,7 +258,28 @@ def build_model(
         name="face_model",
     )
     model.build()
+    if age_head is not None:
+        _try_age_loss(model)
     return model
+
+
+def _make_age_head(method, **arguments):
+    try:
+        return HEADS[METHODS[method].head](**arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"Method {method}: {error}") from error
+
+
+def _try_age_loss(model):
+    """UserError where a parameter of the method is wrong: better here than at the first step of a training."""
+    known = keras.ops.convert_to_tensor([float(model.age_head.min_age)] * 2)
+    columns = {**dict.fromkeys(AGE_COLUMNS, known), "progress": 0.0}
+    features = keras.ops.zeros((2, model.backbone.output_shape[-1]))
+    try:
+        model.age_loss(columns, model.age_head(features))
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"A parameter of method {model.method} is wrong: {reason}") from error
 
 
 def check_names(method, outputs):
@@ -274,7 +296,8 @@ def known_labels(method, age_pack, gender):
     Args:
         age_pack: (N, 4) columns AGE_COLUMNS. gender: (N,) index, -1 unknown.
     """
-    known = age_pack[:, 0] == age_pack[:, 0]
+    has_value = age_pack == age_pack
+    known = has_value[:, 0]
     if "age_low" in METHODS[method].needs:
-        known = known | (age_pack[:, 2] == age_pack[:, 2])
+        known = known | has_value[:, 2] | has_value[:, 3]  # one end is enough: the other is the grid's
     return {"age": known, "gender": gender != UNKNOWN_GENDER}

@@ -18,7 +18,7 @@ from keras_impl.augment import Augmentation
 from keras_impl.backbones import check_backbone
 from keras_impl.checks import require_number, require_one_of, require_whole
 from keras_impl.input import CACHES
-from keras_impl.methods import METHODS
+from keras_impl.methods import fitted_settings, split_settings
 from keras_impl.model import check_names
 from keras_impl.recorder import CHECKPOINT_NAME, STATE_NAME
 from keras_impl.start import check_weights, make_model
@@ -78,11 +78,11 @@ def run(values, *, config_text, folder=None, overrides=None):
 
 
 def make_recipe(values):
-    """The `train` and `augment` sections as a checked Recipe; `model.batch_size` stands for `train.batch_size`."""
+    """`train`, `augment` and `weighting` as a checked Recipe; `model.batch_size` stands for `train.batch_size`."""
     train = {key: value for key, value in values["train"].items() if key != "resume"}
     if values["model"]["batch_size"] is not None:
         train["batch_size"] = values["model"]["batch_size"]
-    return training.Recipe(**train, augmentation=Augmentation(**values["augment"]))
+    return training.Recipe(**train, augmentation=Augmentation(**values["augment"]), weighting=values["weighting"])
 
 
 def _check_values(values):
@@ -103,7 +103,9 @@ def _check_values(values):
 
 def _make_model(values, train_labels):
     data, model, method = values["data"], values["model"], values["method"]
-    fit = METHODS[method["name"]].fit if "age" in model["outputs"] else None
+    loss_params, head_params = {}, {}
+    if "age" in model["outputs"]:
+        loss_params, head_params = _fit_method(method, train_labels, model["min_age"], model["max_age"])
     data_set = get_dataset(data["db"])
     return make_model(
         model["model_name"],
@@ -114,8 +116,8 @@ def _make_model(values, train_labels):
         min_age=model["min_age"],
         max_age=model["max_age"],
         decode=method["decode"],
-        method_params=method["params"],
-        head_params=fit(train_labels.age[:, 0], model["min_age"], model["max_age"]) if fit else {},
+        method_params={**method["params"], **loss_params},
+        head_params=head_params,
         dropout=model["dropout"],
         batch_norm_momentum=model["batch_norm_momentum"],
         crop={"margin": data_set.margin, "aligned": data_set.aligned},
@@ -128,6 +130,14 @@ def _make_model(values, train_labels):
             "trivial": training.trivial_predictions(train_labels),
         },
     )
+
+
+def _fit_method(method, train_labels, min_age, max_age):
+    split_settings(method["name"], method["params"])  # unknown parameters end here
+    try:
+        return fitted_settings(method["name"], method["params"], train_labels.age[:, 0], min_age, max_age)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"A parameter of method {method['name']} is wrong: {error}") from error
 
 
 # === Run folder ===

@@ -8,6 +8,8 @@ from faces.errors import UserError
 from keras_impl.checkpoint import load_model
 from keras_impl.model import build_model
 
+# Arguments of a head that do not change what its trained weights mean.
+START_KEYS = ("name", "dtype", "decode", "initial_bias", "initial_noise", "leaf_mean", "leaf_variance")
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer after which the ImageNet weights count as out of reach
 
 
@@ -64,14 +66,16 @@ def _from_checkpoint(path, backbone, method, settings):
 def _copy_head(source, target, name):
     """Copy a head's weights where both models have the same one; returns whether it did."""
     old, new = getattr(source, name), getattr(target, name)
-    if old is None or type(old) is not type(new) or not _same_grid(old, new):
+    if old is None or type(old) is not type(new) or not _same_meaning(old, new):
         return False
     new.set_weights(old.get_weights())
     return True
 
 
-def _same_grid(old, new):
-    return all(getattr(old, key, None) == getattr(new, key, None) for key in ("min_age", "max_age", "scale"))
+def _same_meaning(old, new):
+    """Whether one head's weights mean the same in the other; their start values do not matter, nor do decodes."""
+    old, new = ({k: v for k, v in head.get_config().items() if k not in START_KEYS} for head in (old, new))
+    return old == new
 
 
 @contextmanager

@@ -28,8 +28,10 @@ from keras_impl.input import (
     make_training_dataset,
     steps_per_epoch,
 )
+from keras_impl.methods import METHODS
 from keras_impl.optimizers import make_optimizer, make_schedule
 from keras_impl.recorder import CHECKPOINT_NAME, RunRecorder
+from keras_impl.weighting import age_weights
 
 _log = logging.getLogger(__name__)
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "opencv-python", "hydra-core")
@@ -38,7 +40,8 @@ AUGMENTERS = ("keras", "keras_cv", "none")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; the fields are the keys of `train` in src/config.yaml, where each is explained."""
+    """How to train; the fields are the keys of `train` in src/config.yaml, where each is explained, and the sections
+    `augment` and `weighting` (arguments of `keras_impl.weighting.age_weights`)."""
 
     optimizer_name: str = "adamw"
     lr: float = 1e-3
@@ -53,12 +56,15 @@ class Recipe:
     early_stopping: int | None = None
     freeze_epochs: int = 0
     gender_weight: float = 1.0
+    gender_label_smoothing: float = 0.0
+    gender_focal_gamma: float = 0.0
     augment: str = "keras"
     mixed_precision: str = "auto"
     seed: int = 0
     verbose: str | int = "auto"
     tensorboard: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
+    weighting: dict = field(default_factory=lambda: {"scheme": "none"})
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
@@ -68,8 +74,15 @@ class Recipe:
         for name in ("steps_per_epoch", "early_stopping"):
             if getattr(self, name) is not None:
                 require_whole(f"train.{name}", getattr(self, name), least=1)
-        for name in ("warmup_epochs", "gender_weight"):
+        for name in ("warmup_epochs", "gender_weight", "gender_focal_gamma"):
             require_number(f"train.{name}", getattr(self, name), ">= 0", lambda value: value >= 0)
+        require_number(
+            "train.gender_label_smoothing",
+            self.gender_label_smoothing,
+            ">= 0 and below 1",
+            lambda value: 0 <= value < 1,
+        )
+        age_weights([30.0], **self.weighting)
         require_one_of("train.verbose", self.verbose, ("auto", 0, 1, 2))
         if self.augment not in AUGMENTERS:
             raise UserError(f"Unknown train.augment {self.augment!r}. Expected one of: {', '.join(AUGMENTERS)}")
@@ -158,7 +171,8 @@ def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
     steps = steps_per_epoch(len(train.images), recipe.batch_size, recipe.steps_per_epoch)
     average = AveragedWeights(train.images, batch_size=recipe.batch_size, seed=recipe.seed) if recipe.ema else None
     recorder = _make_recorder(model, val, recipe, folder, average)
-    callbacks = [*([average] if average else []), recorder, *callbacks]
+    # The leaves of a forest move before the average and the recorder look at the model.
+    callbacks = [*_method_callbacks(model, train, recipe), *([average] if average else []), recorder, *callbacks]
     done = recorder.load() if resume else 0
     for frozen, start, stop in _phases(recipe):
         if done >= stop or recorder.exhausted():
@@ -171,6 +185,15 @@ def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
             print(f"Resuming after epoch {done} of {recipe.epochs}.")
         _fit_phase(model, train, val, recipe, steps, max(done, start), stop, callbacks)
     return recorder
+
+
+def _method_callbacks(model, train, recipe):
+    method = METHODS[model.method]
+    if method.callback is None or "age" not in model.output_keys:
+        return []
+    settings = {**method.settings, **model.method_params}
+    ages = train.labels.age[:, 0]
+    return [method.callback(train.images, ages, batch_size=recipe.batch_size, seed=recipe.seed, **settings)]
 
 
 def _phases(recipe):
@@ -195,19 +218,28 @@ def _compile(model, recipe, steps, first_epoch):
     optimizer.build(model.trainable_variables)
     optimizer.iterations.assign(first_epoch * steps)
     # XLA is about ten times slower than plain kernels for these nets on a CPU.
-    model.compile(optimizer, gender_weight=recipe.gender_weight, total_steps=total, jit_compile=accelerators() > 0)
+    model.compile(
+        optimizer,
+        gender_weight=recipe.gender_weight,
+        gender_params={"label_smoothing": recipe.gender_label_smoothing, "focal_gamma": recipe.gender_focal_gamma},
+        total_steps=total,
+        jit_compile=accelerators() > 0,
+    )
 
 
 def _make_recorder(model, val, recipe, folder, average):
-    has_val = len(val.table) > 0
     monitor, maximize = ("val_age_mae", False) if "age" in model.output_keys else ("val_gender_accuracy", True)
-    if not has_val:
+    if not len(val.table):
         _log.warning("There is no validation part: the checkpoint is chosen by the training loss.")
+    elif "age" in model.output_keys and np.isnan(val.labels.age[:, 0]).all():
+        _log.warning("No age of the validation part is known exactly: the checkpoint is chosen by its loss.")
+        monitor = "val_loss"
     return RunRecorder(folder, monitor=monitor, maximize=maximize, patience=recipe.early_stopping, average=average)
 
 
 def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callbacks):
-    train_arrays = make_arrays(train.labels, method=model.method, outputs=model.output_keys)
+    age_weight = age_weights(train.labels.age[:, 0], **recipe.weighting).astype(np.float32)
+    train_arrays = make_arrays(train.labels, method=model.method, outputs=model.output_keys, age_weight=age_weight)
     dataset = make_training_dataset(
         train.images,
         train_arrays,

@@ -32,12 +32,20 @@ def _tensorflow(fn, output):
     return values.numpy(), tf.convert_to_tensor(tape.gradient(values, variable)).numpy()
 
 
-_GRADIENTS = {"tensorflow": _tensorflow, "torch": torch_value_and_gradient}
+def _jax(fn, output):
+    import jax
+
+    variable = jax.numpy.asarray(output)
+    gradient = jax.grad(lambda tensor: fn(tensor).sum())(variable)
+    return np.array(fn(variable)), np.array(gradient)
+
+
+_GRADIENTS = {"tensorflow": _tensorflow, "torch": torch_value_and_gradient, "jax": _jax}
 
 
 def to_numpy(tensor):
-    """A Keras tensor as an array."""
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
+    """A Keras tensor as an array that may be written to."""
+    return np.array(keras.ops.convert_to_numpy(tensor))
 
 
 def head_variables(head, prefix=""):
@@ -95,6 +103,11 @@ def randomise(variables, rng, *, gain=2.0):
         "moving_variance": lambda shape: rng.uniform(0.8, 1.25, shape),
         "bias": lambda shape: rng.normal(0, 0.1, shape),
         "rank_bias": lambda shape: rng.normal(0, 1, shape),
+        "first_bias": lambda shape: rng.normal(0, 1, shape),
+        "bias_steps": lambda shape: rng.normal(-3, 1, shape),
+        "log_noise": lambda shape: rng.normal(2, 0.3, shape),
+        "leaf_mean": lambda shape: rng.uniform(0, 100, shape),
+        "leaf_variance": lambda shape: rng.uniform(1, 80, shape),
     }
     for key, variable in variables.items():
         name = key.rpartition("/")[2]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("JAX_ENABLE_X64", "1")  # else jax computes float64 in float32
 # Beside TensorFlow, torch must be the first to load its copy of the OpenMP runtime.
 import torch  # noqa: F401
 

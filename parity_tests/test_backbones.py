@@ -21,7 +21,8 @@ pytestmark = [
 # The second size of a net is odd: "same" padding depends on the parity.
 FAST = {"MobileNetV3Small": (96, 65), "EfficientNetB0": (64,), "ResNet50": (64, 75)}
 CASES = [(name, size) for name, sizes in FAST.items() for size in sizes]
-CASES += [pytest.param(name, 64, marks=pytest.mark.slow) for name in BACKBONES if name not in FAST]
+SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
+CASES += [pytest.param(name, 64, marks=SLOW) for name in BACKBONES if name not in FAST]
 
 
 def make_images(size, count=2):
@@ -41,8 +42,8 @@ def build_keras(name, size, dtype, floatx):
     keras.backend.clear_session()
     floatx(dtype)
     backbone = build_backbone(name, size)
-    # With He's gain of 2 these differ by percents between float32 and float64 inside one stack.
-    gain = 1.0 if name in ("EfficientNetB5", "EfficientNetB6", "EfficientNetB7") else 2.0
+    # With He's gain of 2 these differ too much between float32 and float64 inside one stack, by percents for the B's.
+    gain = 1.0 if name in ("EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "MobileNetV3Large") else 2.0
     randomise(backbone_variables(backbone), np.random.default_rng(32), gain=gain)
     return backbone
 

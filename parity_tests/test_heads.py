@@ -16,8 +16,19 @@ from torch_ref.weights import keras_weights, load_keras_weights
 FEATURES = 24
 # Keras 3.15 multiplies matrices in float32 under its torch and jax backends, whatever the dtype of the layer.
 DTYPES = ["float64", "float32"] if keras.backend.backend() == "tensorflow" else ["float32"]
-VARIANTS = [(name, {"decode": decode}) for name in ("distribution", "rank") for decode in HEADS[name].DECODES]
-VARIANTS += [("regression", {"scale": scale, "initial_bias": 31.0}) for scale in HEADS["regression"].SCALES]
+ARGUMENTS = {
+    "rank": [{"bias": "free"}, {"bias": "ordered"}],
+    "regression": [{"scale": scale, "initial_bias": 31.0} for scale in HEADS["regression"].SCALES],
+    "noisy_regression": [{"scale": "normalised", "initial_bias": 31.0, "initial_noise": 4.0}],
+    "forest": [{"units": 40}, {"trees": 2, "depth": 3, "units": 8, "seed": 5}],
+    "stagewise": [{"stage_activation": "softmax"}, {"stage_activation": "relu", "delta_scale": 0.5}],
+}
+VARIANTS = [
+    (name, {"decode": decode, **arguments})
+    for name, head in HEADS.items()
+    for decode in head.DECODES
+    for arguments in ARGUMENTS.get(name, [{}])
+]
 
 
 def build_pair(head, twin, dtype):
@@ -34,6 +45,8 @@ def build_pair(head, twin, dtype):
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS)
 def test_age_head(name, arguments, min_age, max_age, dtype):
     head = HEADS[name](min_age=min_age, max_age=max_age, dtype=dtype, **arguments)
+    if len(head.DECODES) == 1:  # the only decode is not an argument of the twin
+        arguments = {key: value for key, value in arguments.items() if key != "decode"}
     twin = TWINS[name](FEATURES, min_age=min_age, max_age=max_age, **arguments).to(getattr(torch, dtype))
     features = build_pair(head, twin, dtype)
     output, twin_output = head(features), twin(torch.tensor(features))
@@ -64,24 +77,38 @@ def test_gender_head(dtype):
     tolerances.assert_close_to_largest(probabilities, twin_probabilities, tolerances.HEAD[dtype])
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_untrained_heads_start_alike(name):
-    """With features of zero only the biases count: both stacks start from the same prediction."""
-    head, twin = HEADS[name](), TWINS[name](FEATURES)
-    if name == "distribution":
-        twin.logits.bias.data.zero_()  # Dense starts at 0, Linear at random: no claim of the method
+def build_alike(name, arguments):
+    arguments = {key: value for key, value in arguments.items() if key != "decode"}
+    return HEADS[name](**arguments), TWINS[name](FEATURES, **arguments)
+
+
+def without_repeats():
+    seen = [(name, {k: v for k, v in arguments.items() if k != "decode"}) for name, arguments in VARIANTS]
+    return [pair for number, pair in enumerate(seen) if pair not in seen[:number]]
+
+
+@pytest.mark.parametrize(("name", "arguments"), without_repeats())
+def test_untrained_heads_start_alike(name, arguments):
+    """With features of zero only the biases count: both stacks start from the same output."""
+    head, twin = build_alike(name, arguments)
+    for path, module in twin.named_modules():
+        if isinstance(module, torch.nn.Linear) and module.bias is not None and path != "value":
+            module.bias.data.zero_()  # Dense starts at 0, Linear at random: no claim of the method
     zeros = np.zeros((2, FEATURES), "float32")
-    age = to_numpy(head.decode(head(zeros)))
-    np.testing.assert_allclose(age, twin.decode(twin(torch.tensor(zeros))).detach().numpy(), rtol=1e-6)
+    output = to_numpy(head(zeros))
+    np.testing.assert_allclose(output, twin(torch.tensor(zeros)).detach().numpy(), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        to_numpy(head.decode(keras.ops.convert_to_tensor(output))), twin.decode(torch.tensor(output)), rtol=1e-6
+    )
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_weights_travel_back(name):
-    head, twin = HEADS[name](), TWINS[name](FEATURES)
+@pytest.mark.parametrize(("name", "arguments"), without_repeats())
+def test_weights_travel_back(name, arguments):
+    head, twin = build_alike(name, arguments)
     build_pair(head, twin, "float32")
     variables = head_variables(head)
     for variable in variables.values():
-        variable.assign(keras.ops.zeros_like(variable))
+        variable.assign(np.zeros(variable.shape))
     back = keras_weights(twin)
     assert back.keys() == variables.keys()
     for key, variable in variables.items():

@@ -1,7 +1,9 @@
 """Every method of one stack has its twin, with the same head, parameters and needs."""
 
+import keras
 import numpy as np
 import pytest
+from bridge import to_numpy
 
 from keras_impl import heads as keras_heads
 from keras_impl import metrics as keras_metrics
@@ -9,6 +11,14 @@ from keras_impl.methods import METHODS
 from torch_ref import heads as torch_heads
 from torch_ref import metrics as torch_metrics
 from torch_ref.methods import METHODS as TWINS
+
+
+def test_float64_stays_float64():
+    """jax would compute every other test in float32 without a word unless JAX_ENABLE_X64 is set."""
+    tensor = keras.ops.convert_to_tensor(np.array([1.0, 1 + 2.0**-40]))
+    assert keras.backend.standardize_dtype(tensor.dtype) == "float64"
+    assert to_numpy(keras.ops.exp(tensor)).dtype == np.float64
+    assert np.ptp(to_numpy(tensor * tensor)) > 0
 
 
 def test_both_stacks_have_the_same_methods():
@@ -25,13 +35,38 @@ def test_method_agrees_in_all_but_the_code(name):
     method, twin = METHODS[name], TWINS[name]
     assert (method.head, method.needs) == (twin.head, twin.needs)
     assert dict(method.params) == dict(twin.params)
+    assert dict(method.head_params) == dict(twin.head_params)
+    assert method.batch_coupled == twin.batch_coupled
     assert (method.fit is None) == (twin.fit is None)
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.fit])
-def test_fitted_parameters_agree(name):
-    ages = np.array([3.0, 20.5, np.nan, 41, 99, 130])
-    fitted, twin = METHODS[name].fit(ages, 0, 100), TWINS[name].fit(ages, 0, 100)
-    assert fitted.keys() == twin.keys()
-    for key, value in fitted.items():
-        assert value == pytest.approx(twin[key], rel=1e-12), key
+@pytest.mark.parametrize("name", METHODS)
+def test_switches_name_parameters_and_start_with_their_defaults(name):
+    for key, words in METHODS[name].switches.items():
+        assert METHODS[name].settings[key] == words[0]
+    words_of = {key for key, value in METHODS[name].settings.items() if isinstance(value, str)}
+    assert words_of <= set(METHODS[name].switches)
+
+
+def fits():
+    """(method, settings) for every fit and each word of its switches."""
+    for name, method in METHODS.items():
+        if method.fit:
+            yield name, {}
+            yield from ((name, {key: word}) for key, words in method.switches.items() for word in words[1:])
+    yield "deep_regression_forest", {"trees": 2, "depth": 3}
+
+
+@pytest.mark.parametrize("ages", ["few", "many"])
+@pytest.mark.parametrize(("name", "settings"), list(fits()))
+def test_fitted_parameters_agree(name, settings, ages):
+    rng = np.random.default_rng(2)
+    many = np.round(np.concatenate([rng.normal(28, 9, 900), rng.uniform(-5, 110, 300)]), 1)
+    train_ages = np.array([3.0, 20.5, np.nan, 41, 99, 130]) if ages == "few" else many
+    results = []
+    for methods in (METHODS, TWINS):
+        method = methods[name]
+        results.append(method.fit(train_ages, 0, 100, **{**method.params, **method.head_params, **settings}))
+    assert results[0].keys() == results[1].keys()
+    for key, value in results[0].items():
+        np.testing.assert_allclose(value, results[1][key], rtol=1e-9, atol=1e-12, err_msg=key)

@@ -103,19 +103,27 @@ def make_batches(dtype):
         yield images, age.astype(dtype), gender
 
 
-def torch_loss(twin, method, images, age, gender):
+def torch_loss(twin, method, images, age, gender, progress):
     age_output, gender_output = twin(torch.tensor(images.transpose(0, 3, 1, 2).copy()))
     age, gender = torch.tensor(age), torch.tensor(gender)
-    extra = {"age_std": age[:, 1]} if "age_std" in TWINS[method].needs else {}
+    columns = {"age_std": age[:, 1], "age_low": age[:, 2], "age_high": age[:, 3], "progress": progress}
+    extra = {key: columns[key] for key in TWINS[method].needs}
     age_values = TWINS[method].loss(age[:, 0], age_output, **extra, **TWINS[method].params)
     gender_values = torch_losses.gender_cross_entropy(gender, gender_output)
     known_age, known_gender = ~torch.isnan(age[:, 0]), gender >= 0
     return age_values[known_age].mean() + gender_values[known_gender].mean()
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("optimizer", KERAS_OPTIMIZERS)
-@pytest.mark.parametrize("method", ["dldl_v2", "coral", "mse"])
+def trajectories():
+    """Every method once, some with each optimizer and precision; the rest are slow."""
+    for method in METHODS:
+        for optimizer in KERAS_OPTIMIZERS:
+            for dtype in ("float64", "float32"):
+                usual = (optimizer, dtype) == ("sgd", "float64") or method in ("dldl_v2", "coral", "mse")
+                yield pytest.param(method, optimizer, dtype, marks=() if usual else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("method", "optimizer", "dtype"), list(trajectories()))
 def test_fifty_steps_agree(method, optimizer, dtype, floatx):
     floatx(dtype)
     keras.utils.set_random_seed(3)
@@ -123,16 +131,16 @@ def test_fifty_steps_agree(method, optimizer, dtype, floatx):
     twin = TorchNet(method).to(getattr(torch, dtype)).train()
     start = values_of(model_variables(model))
     load_keras_weights(twin, start)
-    model.compile(KERAS_OPTIMIZERS[optimizer](), jit_compile=False)
+    model.compile(KERAS_OPTIMIZERS[optimizer](), total_steps=STEPS, jit_compile=False)
     twin_optimizer = TORCH_OPTIMIZERS[optimizer](list(twin.parameters()))
     losses, twin_losses = [], []
-    for images, age, gender in make_batches(dtype):
+    for step, (images, age, gender) in enumerate(make_batches(dtype)):
         weights = {"age": ~np.isnan(age[:, 0]), "gender": gender >= 0}
         weights = {name: weight.astype(dtype) for name, weight in weights.items()}
         model.reset_metrics()
         losses.append(model.train_on_batch(images, {"age": age, "gender": gender}, weights, return_dict=True)["loss"])
         twin.zero_grad()
-        loss = torch_loss(twin, method, images, age, gender)
+        loss = torch_loss(twin, method, images, age, gender, step / STEPS)
         loss.backward()
         twin_optimizer.step()
         twin_losses.append(loss.item())

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,14 @@ import pytest
 
 import evaluate
 from faces.errors import run_main
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOWN = (
+    *("age MAE (years)", "age CS@5", "gender accuracy", "age median error (years)", "age RMSE (years)"),
+    *("age bias (years)", "age balanced MAE (years)", "age group accuracy", "age group accuracy, 1-off"),
+    *("gender balanced accuracy", "age NLL", "age CRPS (years)", "age ECE", "age 90 % interval coverage"),
+    "age 90 % interval width (years)",
+)
 
 
 @pytest.fixture
@@ -92,6 +102,35 @@ def test_numbers_agree_with_the_predictions(trained, evaluated):
     assert (metrics["db"], metrics["split"], metrics["rejected"]) == ("sample", "all", 0)
 
 
+def test_every_metric_of_the_shipped_model(evaluated):
+    """The small model that ships predicts a distribution over age: every metric but the votes' is in the report."""
+    report, text = evaluated("--checkpoint", ROOT / "pretrained" / "face_age_gender.keras", "--split", "all")
+    table = pd.read_csv(report / "predictions.csv")
+    summary = json.loads((report / "metrics.json").read_text())
+    shown = [re.split(" {2,}", line)[0] for line in text.splitlines()]
+    for label in SHOWN:
+        assert label in shown
+    assert "age epsilon-error" not in shown and "age_epsilon_error" not in summary
+    assert {summary[count] for count in ("n", "n_age", "n_gender", "n_group", "n_distribution")} == {96}
+    error = table["predicted_age"] - table["age"]
+    inside = table["age"].between(table["age_low_90"], table["age_high_90"])
+    classes = table.assign(error=error.abs()).groupby(np.floor(table["age"] + 0.5))["error"].mean()
+    expected = {
+        "age_bias": error.mean(),
+        "age_median_error": error.abs().median(),
+        "age_rmse": np.sqrt((error**2).mean()),
+        "age_balanced_mae": classes.mean(),
+        "age_coverage_90": inside.mean(),
+        "age_width_90": (table["age_high_90"] - table["age_low_90"]).mean(),
+        "age_nll": table["nll"].mean(),
+        "age_crps": table["crps"].mean(),
+        "gender_balanced_accuracy": table.groupby("gender")["gender_correct"].mean().mean(),
+    }
+    for name, value in expected.items():
+        assert summary[name]["value"] == pytest.approx(value, rel=1e-5), name
+    assert (table["crps"] <= table["absolute_error"]).mean() > 0.6  # what a distribution knows more than its mean
+
+
 def test_own_data_with_broken_images_and_unknown_labels(trained, evaluated, tmp_path):
     table = pd.read_csv("meta/sample.csv").drop(columns="sha256").head(12)
     photos = tmp_path / "photos"
@@ -155,3 +194,102 @@ def test_label_that_no_row_has(trained, evaluated, tmp_path):
     metrics = json.loads((report / "metrics.json").read_text())
     assert (metrics["n_age"], metrics["n_gender"], metrics["age_mae"]["value"]) == (0, 8, None)
     assert not (report / "error_by_age.png").exists()
+
+
+def labels_of(**columns):
+    """Labels of age, age_std, age_low, age_high and gender; the ages are unknown where not given."""
+    count = len(next(iter(columns.values())))
+    age = [columns.get(name, np.full(count, np.nan)) for name in ("age", "age_std", "age_low", "age_high")]
+    return SimpleNamespace(age=np.stack(age, axis=1).astype(np.float32), gender=columns.get("gender"))
+
+
+class TestColumns:
+    """What keras_impl.evaluation says of each image."""
+
+    def test_ages(self):
+        from keras_impl.evaluation import age_columns
+
+        labels = labels_of(age=[20.0, 50.0, np.nan], age_std=[2.0, np.nan, 2.0])
+        columns = age_columns(labels, np.array([24.0, 44.0, 30.0], np.float32))
+        np.testing.assert_array_equal(columns["absolute_error"], [4, 6, np.nan])
+        np.testing.assert_array_equal(columns["signed_error"], [4, -6, np.nan])
+        np.testing.assert_array_equal(columns["within_5"], [1, 0, np.nan])
+        np.testing.assert_array_equal(columns["group_correct"], [0, 0, np.nan])
+        np.testing.assert_array_equal(columns["one_off_group_correct"], [1, 1, np.nan])
+        np.testing.assert_allclose(columns["epsilon_error"], [1 - np.exp(-2), np.nan, np.nan], rtol=1e-6)
+
+    def test_epsilon_error_needs_votes(self):
+        from keras_impl.evaluation import age_columns
+
+        assert "epsilon_error" not in age_columns(labels_of(age=[20.0]), np.array([24.0], np.float32))
+
+    def test_interval_inside_one_group_is_a_group(self):
+        """Adience labels groups, not ages: the error in years stays unknown, the group is right or wrong."""
+        from keras_impl.evaluation import age_columns
+
+        labels = labels_of(
+            age=[np.nan] * 6 + [30.0],
+            age_low=[25.0, 25.0, 60.0, np.nan, 20.0, np.nan, 60.0],
+            age_high=[32.0, 32.0, np.nan, 2.0, 30.0, np.nan, 100.0],
+        )
+        columns = age_columns(labels, np.array([28.0, 37.0, 70.0, 12.0, 25.0, 25.0, 30.0], np.float32))
+        # The fifth interval spans two groups; of the last image the age is known, and it decides.
+        np.testing.assert_array_equal(columns["group_correct"], [1, 0, 1, 0, np.nan, np.nan, 1])
+        np.testing.assert_array_equal(columns["one_off_group_correct"], [1, 1, 1, 0, np.nan, np.nan, 1])
+        assert np.isnan(columns["absolute_error"][:6]).all() and np.isnan(columns["within_5"][:6]).all()
+
+    def test_distributions(self):
+        from keras_impl.evaluation import distribution_columns
+
+        probabilities = np.array([[0.02, 0.9, 0.08], [0.3, 0.3, 0.4], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]], np.float32)
+        columns = distribution_columns(labels_of(age=[20.6, 20.0, 25.0, np.nan]), probabilities, min_age=20)
+        np.testing.assert_array_equal(columns["age_low_90"], [21, 20, 22, 20])
+        np.testing.assert_array_equal(columns["age_high_90"], [22, 22, 22, 21])
+        np.testing.assert_array_equal(columns["in_interval_90"], [0, 1, 0, np.nan])
+        np.testing.assert_array_equal(columns["interval_width_90"], [1, 2, 0, np.nan])
+        np.testing.assert_allclose(columns["nll"], [-np.log(0.9), -np.log(0.3), 0, np.nan], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(columns["age_confidence"], [0.9, 0.4, 1, 0.5], rtol=1e-6)
+        # An age beyond the grid belongs to its last class.
+        np.testing.assert_array_equal(columns["age_correct"], [1, 0, 1, np.nan])
+        np.testing.assert_allclose(columns["crps"][2:], [3, np.nan])
+
+    def test_summary_equals_the_metrics(self):
+        """The report works on columns alone; what it finds is what the metrics find on the predictions."""
+        from faces.report import summarize
+        from keras_impl import metrics
+        from keras_impl.evaluation import age_columns, distribution_columns, gender_columns
+
+        rng = np.random.default_rng(2)
+        age = rng.integers(0, 90, 50) + rng.choice([0.0, 0.25, 0.75], 50)
+        age[[3, 8]] = np.nan
+        gender = rng.integers(-1, 2, 50)
+        distribution, genders = rng.dirichlet(np.full(101, 0.1), 50), rng.dirichlet([1, 1], 50)
+        predicted = distribution @ np.arange(101)
+        labels = labels_of(age=age, age_std=rng.uniform(0.5, 9, 50), gender=gender)
+        words = np.array([None, "female", "male"], object)[gender + 1]
+        columns = {
+            **age_columns(labels, predicted),
+            **distribution_columns(labels, distribution, min_age=0),
+            **gender_columns(labels, genders),
+        }
+        summary = summarize(pd.DataFrame({"gender": words, **columns}), resamples=20)
+        age_std = labels.age[:, 1]
+        expected = {
+            "age_mae": metrics.mae(age, predicted),
+            "age_cs5": metrics.cumulative_score(age, predicted),
+            "age_bias": metrics.bias(age, predicted),
+            "age_median_error": metrics.median_error(age, predicted),
+            "age_rmse": metrics.rmse(age, predicted),
+            "age_balanced_mae": metrics.balanced_mae(age, predicted),
+            "age_epsilon_error": metrics.epsilon_error(age, predicted, age_std=age_std),
+            "age_group_accuracy": metrics.group_accuracy(age, predicted),
+            "age_one_off_group_accuracy": metrics.one_off_group_accuracy(age, predicted),
+            "age_nll": metrics.nll(age, distribution),
+            "age_crps": metrics.crps(age, distribution),
+            "age_ece": metrics.expected_calibration_error(age, distribution),
+            "gender_accuracy": metrics.gender_accuracy(gender, genders),
+            "gender_balanced_accuracy": metrics.gender_balanced_accuracy(gender, genders),
+        }
+        for name, value in expected.items():
+            assert summary[name]["value"] == pytest.approx(float(np.nanmean(np.asarray(value))), rel=1e-6), name
+        assert (summary["n_age"], summary["n_group"], summary["n_distribution"]) == (48, 48, 48)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from keras_impl.methods import METHODS
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"<!-- (?P<mark>[^>]+) -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 TRAIN_LIMITS = "data.limit=96 train.epochs=1 train.steps_per_epoch=1 run.bootstrap=20 train.batch_size=16"
@@ -70,6 +72,11 @@ def test_every_block_is_marked():
     assert len(marks) == text.count("\n```") // 2
     assert all(re.fullmatch(r"run(: slow|: python)?|no run: .+", mark) for mark in marks), marks
     assert "run" in marks
+
+
+def test_every_method_is_in_the_table():
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in METHODS if f"`{name}`" not in text] == []
 
 
 def run_blocks(clone, mark):

@@ -3,10 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from faces.errors import UserError
-from torch_ref import losses
+from torch_ref import fits, losses
 
 
 @dataclass(frozen=True)
@@ -18,8 +15,11 @@ class AgeMethod:
         head: key of torch_ref.heads.HEADS.
         params: the loss' parameters and their defaults.
         needs: what the loss wants beside age and output, any of "age_std", "age_low", "age_high", "progress".
-        fit: fn(train_ages, min_age, max_age) -> dict of head arguments taken from the training labels, or None.
+        fit: fn(train_ages, min_age, max_age, **params, **head_params) -> dict taken from the training labels, or None.
+            A key that is in params is a parameter of the loss, any other an argument of the head.
         paper: where the method was published.
+        head_params: the head's arguments that may be set, and their defaults.
+        batch_coupled: whether a sample's loss depends on the other known ages of its batch.
     """
 
     loss: Callable
@@ -28,35 +28,75 @@ class AgeMethod:
     needs: tuple = ()
     fit: Callable | None = None
     paper: str = ""
-
-
-def _fit_median(train_ages, min_age, max_age):
-    return {"initial_bias": float(np.median(_known(train_ages)))}
-
-
-def _fit_mean(train_ages, min_age, max_age):
-    return {"initial_bias": float(np.mean(_known(train_ages)))}
-
-
-def _known(train_ages):
-    ages = np.asarray(train_ages, dtype=np.float64)
-    ages = ages[~np.isnan(ages)]
-    if len(ages) == 0:
-        raise UserError("At least one known training age is needed. Received none.")
-    return ages
+    head_params: Mapping = field(default_factory=dict)
+    batch_coupled: bool = False
 
 
 METHODS = {
     "cross_entropy": AgeMethod(
         losses.cross_entropy, "distribution", paper="Rothe et al., DEX: Deep EXpectation of Apparent Age, ICCVW 2015"
     ),
-    "l1": AgeMethod(losses.l1, "regression", fit=_fit_median, paper="absolute error; no paper of its own"),
-    "mse": AgeMethod(losses.mse, "regression", fit=_fit_mean, paper="squared error; no paper of its own"),
+    "l1": AgeMethod(
+        losses.l1,
+        "regression",
+        fit=fits.fit_median,
+        paper="absolute error; no paper of its own",
+        head_params={"scale": "years"},
+    ),
+    "mse": AgeMethod(
+        losses.mse,
+        "regression",
+        fit=fits.fit_mean,
+        paper="squared error; no paper of its own",
+        head_params={"scale": "years"},
+    ),
+    "huber": AgeMethod(
+        losses.huber,
+        "regression",
+        params={"beta": 1.0},
+        fit=fits.fit_median,
+        paper="Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 1964",
+        head_params={"scale": "years"},
+    ),
     "mean_variance": AgeMethod(
         losses.mean_variance,
         "distribution",
         params={"mean_weight": 0.2, "variance_weight": 0.05},
         paper="Pan et al., Mean-Variance Loss for Deep Age Estimation from a Face, CVPR 2018",
+    ),
+    "mean_residue": AgeMethod(
+        losses.mean_residue,
+        "distribution",
+        params={"mean_weight": 0.2, "residue_weight": 0.25, "top_k": 6, "entropy": "paper"},
+        paper="Zhao et al., Adaptive Mean-Residue Loss for Robust Facial Age Estimation, ICME 2022",
+    ),
+    "adaptive_mean_residue": AgeMethod(
+        losses.adaptive_mean_residue,
+        "distribution",
+        params={"mean_weight": 0.2, "residue_weight": 0.25, "entropy": "paper"},
+        paper="Zhao et al., Adaptive Mean-Residue Loss for Robust Facial Age Estimation, ICME 2022",
+    ),
+    "coral": AgeMethod(
+        losses.coral,
+        "rank",
+        params={"importance_weights": None},
+        fit=fits.fit_importance_weights,
+        paper="Cao, Mirjalili and Raschka, Rank Consistent Ordinal Regression for Neural Networks, PRL 2020",
+        head_params={"bias": "free"},
+    ),
+    "corn": AgeMethod(
+        losses.corn,
+        "conditional_rank",
+        params={"normaliser": "examples"},
+        paper="Shi, Cao and Raschka, Rank-Consistent Ordinal Regression Based on Conditional Probabilities, PAA 2023",
+        batch_coupled=True,
+    ),
+    "or_cnn": AgeMethod(
+        losses.or_cnn,
+        "independent_rank",
+        params={"importance_weights": None},
+        fit=fits.fit_importance_weights,
+        paper="Niu et al., Ordinal Regression with Multiple Output CNN for Age Estimation, CVPR 2016",
     ),
     "dldl": AgeMethod(
         losses.dldl,
@@ -72,10 +112,62 @@ METHODS = {
         needs=("age_std",),
         paper="Gao et al., Age Estimation Using Expectation of Label Distribution Learning, IJCAI 2018",
     ),
-    "coral": AgeMethod(
-        losses.coral,
-        "rank",
-        params={"importance_weights": None},
-        paper="Cao, Mirjalili and Raschka, Rank Consistent Ordinal Regression for Neural Networks, PRL 2020",
+    "sord": AgeMethod(
+        losses.sord,
+        "distribution",
+        params={"metric": "absolute", "scale": 1.0},
+        needs=("age_std",),
+        paper="Diaz and Marathe, Soft Labels for Ordinal Regression, CVPR 2019",
+    ),
+    "unimodal": AgeMethod(
+        losses.unimodal,
+        "distribution",
+        params={"unimodal_weight": 1000.0, "variance_floor": 1 / 12},
+        paper="Li et al., Unimodal-Concentrated Loss: Fully Adaptive Label Distribution Learning, CVPR 2022",
+    ),
+    "interval": AgeMethod(
+        losses.interval,
+        "distribution",
+        needs=("age_low", "age_high"),
+        paper="likelihood of interval-censored ages; no paper of its own",
+    ),
+    "epsilon_annealed": AgeMethod(
+        losses.epsilon_annealed,
+        "regression",
+        params={"sigma": 3.0},
+        needs=("age_std", "progress"),
+        fit=fits.fit_mean,
+        paper="Qin et al., SwinFace: A Multi-Task Transformer for Face Recognition and more, IEEE TCSVT 2023",
+        head_params={"scale": "years"},
+    ),
+    "balanced_mse": AgeMethod(
+        losses.balanced_mse,
+        "noisy_regression",
+        params={
+            "variant": "bmc",
+            "mixture_weights": None,
+            "mixture_means": None,
+            "mixture_variances": None,
+            "bucket_weights": None,
+            "min_noise": 0.1,
+        },
+        fit=fits.fit_balanced_mse,
+        paper="Ren et al., Balanced MSE for Imbalanced Visual Regression, CVPR 2022",
+        head_params={"scale": "years", "initial_noise": 10.0},
+        batch_coupled=True,
+    ),
+    "deep_regression_forest": AgeMethod(
+        losses.deep_regression_forest,
+        "forest",
+        params={"variant": "nll", "min_variance": 1 / 12},
+        fit=fits.fit_leaves,
+        paper="Shen et al., Deep Regression Forests for Age Estimation, CVPR 2018",
+        head_params={"trees": 5, "depth": 6, "units": 128, "seed": 0},
+    ),
+    "soft_stagewise": AgeMethod(
+        losses.soft_stagewise,
+        "stagewise",
+        paper="Yang et al., SSR-Net: A Compact Soft Stagewise Regression Network for Age Estimation, IJCAI 2018",
+        head_params={"stage_activation": "softmax", "delta_scale": 0.99},
     ),
 }

@@ -1,65 +1,289 @@
-"""Metrics, truth first: one value a sample (N,), NaN where the label is unknown; their nan-mean is the metric.
+"""Metrics, truth first: one value a sample (N,) where the metric is a mean, a scalar () where it is not.
 
-weight (N,) counts how often a bootstrap resample drew each sample. The values are then scaled by weight / mean(weight
-over the known samples), so that the nan-mean becomes the weighted mean; it is NaN when no known sample was drawn.
-A NaN prediction has no error in years, so mae stays NaN there; the other metrics count the sample as wrong.
+Values a sample are NaN where the label is unknown; their nan-mean is the metric. weight (N,) counts how often a
+bootstrap resample drew each sample. The values are then scaled by weight / mean(weight over the known samples), so that
+the nan-mean becomes the weighted mean; it is NaN when no known sample was drawn. A scalar is the unweighted metric of
+the samples that are known, each repeated weight times; NaN when there is none.
+
+Errors in years, scores of a distribution and widths do not exist for a NaN prediction: such a sample counts as unknown
+there. Metrics that ask for a hit count it as wrong. Class and group of an age follow from floor(age + 1/2).
+A wrong shape or an impossible setting raises a ValueError, since broadcasting would hide it.
 """
 
 import torch
 
+from faces.labels import ADIENCE_EDGES
+
 # Expected values of float32 probabilities that should be exactly theta years off miss it by less than this.
 AGE_TOLERANCE = 1e-6
+# A class of probability 0 scores the negative log-likelihood of this one.
+MIN_PROBABILITY = 1e-12
+
+ROUNDINGS = ("none", "half_even")
 
 
 def mae(age, predicted, *, weight=None):
     """Absolute error |predicted - age| in years; age and predicted (N,)."""
-    return _per_sample((predicted - age).abs(), ~torch.isnan(age), weight)
+    return _per_sample(_error(age, predicted).abs(), ~(age.isnan() | predicted.isnan()), weight)
+
+
+def bias(age, predicted, *, weight=None):
+    """Signed error predicted - age in years, positive where the estimate is too old; age and predicted (N,)."""
+    return _per_sample(_error(age, predicted), ~(age.isnan() | predicted.isnan()), weight)
+
+
+def rmse(age, predicted, *, weight=None):
+    """Root of the mean squared error in years, a scalar; age and predicted (N,)."""
+    error, weight = _drawn(weight, ~(age.isnan() | predicted.isnan()), _error(age, predicted))
+    return ((weight * error.square()).sum() / weight.sum()).sqrt()
+
+
+def median_error(age, predicted, *, weight=None):
+    """Median absolute error in years, a scalar: the middle of lower and upper median; age and predicted (N,)."""
+    error, weight = _drawn(weight, ~(age.isnan() | predicted.isnan()), _error(age, predicted).abs())
+    if not len(error):
+        return error.new_tensor(torch.nan)
+    error, order = error.sort()
+    # Counts stay whole numbers in float64, so that half of them is met exactly.
+    drawn = weight.double()[order].cumsum(0)
+    lower = torch.searchsorted(drawn, drawn[-1] / 2)
+    upper = torch.searchsorted(drawn, drawn[-1] / 2, right=True)
+    return (error[lower] + error[upper]) / 2
+
+
+def balanced_mae(age, predicted, *, weight=None):
+    """Mean over the age classes present of the mean absolute error in each, in years, a scalar; both (N,).
+
+    Ren et al., Balanced MSE for Imbalanced Visual Regression, CVPR 2022 (their bMAE).
+    """
+    known = ~(age.isnan() | predicted.isnan())
+    error, classes, weight = _drawn(weight, known, _error(age, predicted).abs(), _rounded(age))
+    return _mean_over_classes(error, classes, weight)
 
 
 def cumulative_score(age, predicted, *, theta=5, weight=None):
     """1 where the absolute error is at most theta years, else 0: the mean is CS(theta); age and predicted (N,)."""
-    hits = (predicted - age).abs() <= theta + AGE_TOLERANCE
-    return _per_sample(hits.to(predicted.dtype), ~torch.isnan(age), weight)
+    hits = _error(age, predicted).abs() <= theta + AGE_TOLERANCE
+    return _per_sample(hits.to(predicted.dtype), ~age.isnan(), weight)
 
 
-def epsilon_error(age, predicted, *, age_std, weight=None):
-    """1 - exp(-(predicted - age)^2 / (2 age_std^2)); age, predicted and age_std (N,).
+def epsilon_error(age, predicted, *, age_std, rounding="none", std_offset=0.0, min_std=0.0, weight=None):
+    """1 - exp(-(predicted - age)^2 / (2 s^2)), s = max(age_std, min_std) + std_offset; all arrays (N,).
 
     A label without spread is the limit of small ones: 0 for the exact age, 1 for any other. A NaN prediction scores 1.
     The value is NaN where age or age_std is.
 
+    Args:
+        rounding: "none", or "half_even" to round age and predicted to whole years first, halves to the even one.
+            With std_offset=1e-4 that is the variant of Zhao et al., Adaptive Mean-Residue Loss, ICME 2022.
+        std_offset: years added to every spread.
+        min_std: smallest spread in years; the labels on which all annotators agree dominate the metric without one.
+
     Escalera et al., ChaLearn Looking at People 2015: Apparent Age and Cultural Event Recognition, ICCV workshops 2015.
     """
-    error = predicted - age
-    no_spread = age_std == 0
-    spread = torch.where(no_spread, torch.ones_like(age_std), age_std)
-    smooth = 1 - torch.exp(-0.5 * (error / spread).square())
-    values = torch.where(no_spread, (error != 0).to(smooth.dtype), smooth)
-    values = torch.where(torch.isnan(predicted), torch.ones_like(values), values)
-    return _per_sample(values, ~(torch.isnan(age) | torch.isnan(age_std)), weight)
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"Unknown rounding {rounding!r}. Expected one of {', '.join(ROUNDINGS)}.")
+    _check_vectors(age, predicted, age_std)
+    known = ~(age.isnan() | age_std.isnan())
+    std = age_std.clamp(min=min_std) + std_offset
+    error = predicted.round() - age.round() if rounding == "half_even" else predicted - age
+    no_spread = std == 0
+    smooth = 1 - torch.exp(-0.5 * (error / std.masked_fill(no_spread, 1)).square())
+    values = torch.where(no_spread, (error != 0).to(smooth.dtype), smooth).masked_fill(predicted.isnan(), 1)
+    return _per_sample(values, known, weight)
+
+
+def group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, distance=0, weight=None):
+    """1 where the age groups of age and predicted differ by at most `distance` groups, else 0; both (N,).
+
+    Args:
+        edges: first age of each group, increasing; ages below the first belong to the first group as well.
+
+    Eidinger et al., Age and Gender Estimation of Unfiltered Faces, IEEE TIFS 2014 (the default groups).
+    """
+    _check_vectors(age, predicted)
+    edges = torch.as_tensor(edges, dtype=torch.float64, device=age.device)
+    if edges.ndim != 1 or not len(edges) or not (edges.diff() > 0).all():
+        raise ValueError(f"The edges of age groups need to increase. Received: {edges.tolist()}")
+    hits = (_group(age, edges) - _group(predicted, edges)).abs() <= distance
+    return _per_sample((hits & ~predicted.isnan()).to(predicted.dtype), ~age.isnan(), weight)
+
+
+def one_off_group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, weight=None):
+    """1 where predicted falls into the age group of age or a neighbour of it, else 0; see group_accuracy."""
+    return group_accuracy(age, predicted, edges=edges, distance=1, weight=weight)
 
 
 def gender_accuracy(gender, probabilities, *, weight=None):
     """1 where the more probable gender is the true one, else 0; gender (N,) int, -1 unknown, probabilities (N, 2)."""
-    hits = (probabilities.argmax(dim=1) == gender) & ~torch.isnan(probabilities).any(dim=1)
-    return _per_sample(hits.to(probabilities.dtype), gender >= 0, weight)
+    return _per_sample(_gender_hits(gender, probabilities), gender >= 0, weight)
+
+
+def gender_balanced_accuracy(gender, probabilities, *, weight=None):
+    """Mean over the genders present of the share recognised, a scalar; gender (N,) int, -1 unknown, (N, 2)."""
+    hits, gender, weight = _drawn(weight, gender >= 0, _gender_hits(gender, probabilities), gender)
+    return _mean_over_classes(hits, gender, weight)
+
+
+def nll(age, probabilities, *, min_age=0, weight=None):
+    """Negative log-likelihood -ln max(p_y, 1e-12) of the age's class y, clipped to the grid; (N,) and (N, K)."""
+    _check_table(age, probabilities)
+    true = probabilities.gather(1, _age_index(age, probabilities, min_age)[:, None])[:, 0]
+    return _per_sample(-true.clamp(min=MIN_PROBABILITY).log(), _scored(age, probabilities), weight)
+
+
+def crps(age, probabilities, *, min_age=0, weight=None):
+    """Continuous ranked probability score in years: sum_k p_k |a_k - y| - 1/2 sum_kl p_k p_l |a_k - a_l|.
+
+    age (N,) fractional and not clipped, probabilities (N, K) over the ages a_k = min_age + k.
+
+    Gneiting and Raftery, Strictly Proper Scoring Rules, Prediction, and Estimation, JASA 2007.
+    """
+    _check_table(age, probabilities)
+    ages = _ages(probabilities, min_age)
+    distance = (probabilities * (ages - age[:, None]).abs()).sum(dim=1)
+    spread = (probabilities @ (ages[:, None] - ages).abs() * probabilities).sum(dim=1)
+    return _per_sample(distance - spread / 2, _scored(age, probabilities), weight)
+
+
+def expected_calibration_error(age, probabilities, *, min_age=0, bins=15, weight=None):
+    """sum_b n_b / n |accuracy_b - confidence_b| of the most probable class, a scalar; age (N,), probabilities (N, K).
+
+    Equal bins of confidence: number min(floor(bins * confidence), bins - 1). The true class is clipped to the grid.
+
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    if bins != int(bins) or bins < 1:
+        raise ValueError(f"The number of bins needs to be a whole number of at least 1. Received: {bins}")
+    _check_table(age, probabilities)
+    confidence, index = probabilities.max(dim=1)
+    hits = (index == _age_index(age, probabilities, min_age)).to(confidence.dtype)
+    known = _scored(age, probabilities)
+    confidence, hits, weight = _drawn(weight, known, confidence, hits)
+    number = (confidence * bins).floor().clamp(max=bins - 1).long()
+    gaps = confidence.new_zeros(int(bins)).index_add(0, number, weight * (hits - confidence))
+    return gaps.abs().sum() / weight.sum()
+
+
+def interval_coverage(age, interval, *, weight=None):
+    """1 where low <= age <= high within 1e-6 years, else 0; age (N,), interval (N, 2) in years."""
+    _check_table(age, interval, columns=2)
+    low, high = interval.unbind(1)
+    hits = (low - age <= AGE_TOLERANCE) & (age - high <= AGE_TOLERANCE)
+    return _per_sample(hits.to(interval.dtype), ~age.isnan(), weight)
+
+
+def interval_width(age, interval, *, weight=None):
+    """Width high - low in years of the interval (N, 2) of every sample whose age (N,) is known."""
+    _check_table(age, interval, columns=2)
+    width = interval[:, 1] - interval[:, 0]
+    return _per_sample(width, ~(age.isnan() | width.isnan()), weight)
 
 
 METRICS = {
     "mae": mae,
+    "bias": bias,
+    "rmse": rmse,
+    "median_error": median_error,
+    "balanced_mae": balanced_mae,
     "cumulative_score": cumulative_score,
     "epsilon_error": epsilon_error,
+    "group_accuracy": group_accuracy,
+    "one_off_group_accuracy": one_off_group_accuracy,
     "gender_accuracy": gender_accuracy,
+    "gender_balanced_accuracy": gender_balanced_accuracy,
+    "nll": nll,
+    "crps": crps,
+    "expected_calibration_error": expected_calibration_error,
+    "interval_coverage": interval_coverage,
+    "interval_width": interval_width,
 }
 
 
-def _per_sample(values, known, weight):
-    if values.ndim != 1 or values.shape != known.shape:
+def distribution_interval(probabilities, *, min_age=0, level=0.9):
+    """Central interval (N, 2) in years of age distributions (N, K), ends included; NaN where a probability is.
+
+    Its ends are the smallest ages at which the cumulative probability reaches (1 - level) / 2 and (1 + level) / 2.
+    """
+    if probabilities.ndim != 2 or not 0 < level < 1:
         raise ValueError(
-            "Every label and prediction needs the shape (N,). "
-            f"Received: labels {tuple(known.shape)}, values {tuple(values.shape)}"
+            "Probabilities of shape (N, K) and a level between 0 and 1 are needed. "
+            f"Received: {tuple(probabilities.shape)}, level {level}"
         )
+    cumulative = probabilities.cumsum(dim=1)[:, None]  # (N, 1, K)
+    quantiles = cumulative.new_tensor([(1 - level) / 2, (1 + level) / 2])[:, None]  # (2, 1)
+    # Rounding may leave the last sum just below the upper quantile.
+    steps = (cumulative < quantiles).sum(dim=2).clamp(max=probabilities.shape[1] - 1)
+    ends = min_age + steps.to(probabilities.dtype)
+    return ends.masked_fill(probabilities.isnan().any(dim=1, keepdim=True), torch.nan)
+
+
+def _error(age, predicted):
+    _check_vectors(age, predicted)
+    return predicted - age
+
+
+def _rounded(age):
+    return (age + 0.5).floor()
+
+
+def _group(age, edges):
+    """Number of the last group whose edge is not above the rounded age; 0 below the first edge."""
+    return (torch.bucketize(_rounded(age).to(edges.dtype), edges, right=True) - 1).clamp(min=0)
+
+
+def _ages(probabilities, min_age):
+    return min_age + torch.arange(probabilities.shape[1], dtype=probabilities.dtype, device=probabilities.device)
+
+
+def _age_index(age, probabilities, min_age):
+    """Class of each age, clipped to the grid; 0 where the age is unknown."""
+    index = (_rounded(age) - min_age).clamp(0, probabilities.shape[1] - 1)
+    return index.masked_fill(age.isnan(), 0).long()
+
+
+def _gender_hits(gender, probabilities):
+    _check_table(gender, probabilities, columns=2)
+    hits = (probabilities.argmax(dim=1) == gender) & ~probabilities.isnan().any(dim=1)
+    return hits.to(probabilities.dtype)
+
+
+def _scored(age, probabilities):
+    return ~(age.isnan() | probabilities.isnan().any(dim=1))
+
+
+def _mean_over_classes(values, classes, weight):
+    """Mean over the distinct classes of the weighted mean of their values."""
+    present, number = classes.unique(return_inverse=True)
+    empty = values.new_zeros(len(present))
+    return (empty.index_add(0, number, weight * values) / empty.index_add(0, number, weight)).mean()
+
+
+def _drawn(weight, known, values, *others):
+    """The known samples that were drawn at all: their values, the other arrays, and the weight, 1 if there is none."""
+    weight = torch.ones_like(values) if weight is None else weight.to(values.dtype)
+    _check_vectors(values, weight)
+    drawn = known & (weight > 0)
+    return *(array[drawn] for array in (values, *others)), weight[drawn]
+
+
+def _per_sample(values, known, weight):
     if weight is not None:
+        _check_vectors(values, weight)
         weight = weight.to(values.dtype)
         values = values * (weight / weight[known].mean())
-    return torch.where(known, values, torch.full_like(values, torch.nan))
+    return values.masked_fill(~known, torch.nan)
+
+
+def _check_vectors(*arrays):
+    if arrays[0].ndim != 1 or any(array.shape != arrays[0].shape for array in arrays):
+        received = ", ".join(str(tuple(array.shape)) for array in arrays)
+        raise ValueError(f"Every label, prediction and weight needs the same shape (N,). Received: {received}")
+
+
+def _check_table(label, table, columns=None):
+    if label.ndim != 1 or table.ndim != 2 or len(table) != len(label) or columns not in (None, table.shape[1]):
+        raise ValueError(
+            f"A label of shape (N,) and a prediction of shape (N, {columns or 'K'}) are needed. "
+            f"Received: label {tuple(label.shape)}, prediction {tuple(table.shape)}"
+        )

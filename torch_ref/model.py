@@ -23,7 +23,8 @@ class FaceModel(nn.Module):
         outputs: which of "age" and "gender" the model has.
         min_age, max_age: ends of the age grid.
         decode: how the age head turns its output into years; None means the head's default.
-        head_params: further arguments of the age head, such as what AgeMethod.fit returns.
+        head_params: further arguments of the age head: other values for AgeMethod.head_params, and what
+            AgeMethod.fit returns beside parameters of the loss.
         backbone_params: further arguments of the backbone.
 
     Raises:

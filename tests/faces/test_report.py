@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,11 @@ from faces.intervals import bootstrap_interval
 from faces.report import (
     error_by_age,
     format_summary,
-    plot_learning_curves,
     summarize,
     write_report,
 )
 from faces.report.files import write_whole
-from faces.report.pictures import error_by_age_figure, learning_curves_figure, predicted_vs_true_figure
+from faces.report.pictures import error_by_age_figure, predicted_vs_true_figure
 
 
 @pytest.fixture
@@ -94,6 +94,71 @@ class TestSummarize:
         expected = summarize(columns, trivial_gender="male")
         assert summarize(nullable, trivial_gender="male") == expected
 
+    def test_metrics_that_are_no_mean(self, columns):
+        summary = summarize(columns)
+        # Errors 2, 8, 5, 1 at the ages 20, 31, 39, 60; two of two women and one of two men are recognised.
+        assert summary["age_median_error"]["value"] == 3.5
+        assert summary["age_rmse"]["value"] == pytest.approx(np.sqrt(94 / 4), rel=1e-12)
+        assert summary["age_balanced_mae"]["value"] == 4.0
+        assert summary["gender_balanced_accuracy"]["value"] == 0.75
+        for name in ("age_median_error", "age_rmse", "gender_balanced_accuracy"):
+            assert summary[name]["low"] <= summary[name]["value"] <= summary[name]["high"]
+        assert np.isnan([summary["age_balanced_mae"][end] for end in ("low", "high")]).all()
+
+    def test_balanced_metrics_weigh_classes_not_images(self):
+        columns = pd.DataFrame(
+            {
+                "age": [30.0, 30.4, 29.5, 80.0],
+                "absolute_error": [1.0, 2.0, 3.0, 10.0],
+                "gender": ["male", "male", "male", "female"],
+                "gender_correct": [1.0, 1.0, 0.0, 0.0],
+            }
+        )
+        summary = summarize(columns)
+        assert summary["age_balanced_mae"]["value"] == 6.0
+        assert summary["gender_balanced_accuracy"]["value"] == pytest.approx(1 / 3)
+
+    def test_rmse_interval_is_the_root_of_that_of_the_mean_square(self):
+        columns = many_columns(80)
+        low, high = bootstrap_interval(columns["absolute_error"] ** 2, resamples=200, seed=3)
+        interval = summarize(columns, resamples=200, seed=3)["age_rmse"]
+        assert (interval["low"], interval["high"]) == (np.sqrt(low), np.sqrt(high))
+
+    def test_further_columns_add_their_metrics(self, columns):
+        further = {
+            "signed_error": ("age_bias", [2.0, -8.0, np.nan, 5.0, 1.0], 0.0, "n_age", 4),
+            "epsilon_error": ("age_epsilon_error", [0.5, 1.0, np.nan, np.nan, 0.0], 0.5, "n_votes", 3),
+            "group_correct": ("age_group_accuracy", [1.0, 0.0, 1.0, 1.0, 1.0], 0.8, "n_group", 5),
+            "one_off_group_correct": ("age_one_off_group_accuracy", [1.0, 0.0, 1.0, 1.0, 1.0], 0.8, "n_group", 5),
+            "nll": ("age_nll", [2.0, 4.0, np.nan, 3.0, 3.0], 3.0, "n_distribution", 4),
+            "crps": ("age_crps", [1.0, 7.0, np.nan, 3.0, 1.0], 3.0, "n_distribution", 4),
+            "in_interval_90": ("age_coverage_90", [1.0, 0.0, np.nan, 1.0, 1.0], 0.75, "n_distribution", 4),
+            "interval_width_90": ("age_width_90", [10.0, 12.0, np.nan, 14.0, 16.0], 13.0, "n_distribution", 4),
+        }
+        plain = summarize(columns)
+        full = columns.assign(**{column: values for column, (_, values, *_) in further.items()})
+        summary = summarize(full, resamples=100)
+        for column, (metric, values, value, count, images) in further.items():
+            assert metric not in plain
+            assert summary[metric]["value"] == pytest.approx(value)
+            assert summary[count] == images
+            expected = bootstrap_interval(values, groups=columns["identity"], resamples=100)
+            assert (summary[metric]["low"], summary[metric]["high"]) == expected, column
+
+    def test_calibration_error(self, columns):
+        columns = columns.assign(age_confidence=[0.95, 0.9, 0.99, 0.1, 0.12], age_correct=[1.0, 0.0, np.nan, 0.0, 1.0])
+        # Of 15 bins, {.95} is one, {.9} another, {.1, .12} a third; the image of unknown age is left out.
+        summary = summarize(columns)
+        assert summary["age_ece"]["value"] == pytest.approx((0.05 + 0.9 + abs(1 - 0.22)) / 4)
+        assert np.isnan([summary["age_ece"]["low"], summary["age_ece"]["high"]]).all()
+
+    def test_medians_draw_identities(self):
+        columns = many_columns(120)
+        apart = summarize(columns, resamples=200)["age_median_error"]
+        together = summarize(columns.assign(identity=np.repeat(np.arange(6), 20)), resamples=200)["age_median_error"]
+        assert apart["value"] == together["value"] == columns["absolute_error"].median()
+        assert (apart["low"], apart["high"]) != (together["low"], together["high"])
+
     def test_no_per_sample_column(self):
         with pytest.raises(UserError, match=r"absolute_error or gender_correct. Received: img_path"):
             summarize(pd.DataFrame({"img_path": ["a.jpg"]}))
@@ -124,6 +189,25 @@ class TestFormatSummary:
             "gender accuracy  92.1 %  90.5 % to 93.8 %  1200   52.0 %",
             "1200 images; trivial: always 31.0 years and male",
         ]
+
+    def test_blocks_of_a_full_summary(self, columns):
+        more = {name: [0.5, 0.25, np.nan, 0.5, 0.75] for name in ("epsilon_error", "nll", "crps", "age_confidence")}
+        more |= {name: [1.0, 0.0, np.nan, 1.0, 1.0] for name in ("group_correct", "in_interval_90", "age_correct")}
+        more |= {"one_off_group_correct": 1.0, "interval_width_90": 12.5, "signed_error": [2.0, -8.0, np.nan, -5, 1]}
+        text = format_summary(summarize(columns.assign(**more)))
+        labels = [re.split(" {2,}", line)[0] for line in text.splitlines()]
+        assert labels[2:] == [
+            *("age MAE (years)", "age CS@5", "gender accuracy", ""),
+            *("age median error (years)", "age RMSE (years)", "age bias (years)", "age balanced MAE (years)"),
+            *("age epsilon-error", ""),
+            *("age group accuracy", "age group accuracy, 1-off", "gender balanced accuracy", ""),
+            *("age NLL", "age CRPS (years)", "age ECE", "age 90 % interval coverage"),
+            *("age 90 % interval width (years)", "5 images"),
+        ]
+        lines = {label: line.split() for label, line in zip(labels, text.splitlines())}
+        assert "-2.50" in lines["age bias (years)"] and "12.50" in lines["age 90 % interval width (years)"]
+        assert lines["age balanced MAE (years)"][-4:] == ["4.00", "-", "4", "-"]
+        assert len({len(line) for line in text.splitlines()[:-1] if line}) == 1
 
     def test_unknown_values_are_dashes(self, columns):
         text = format_summary(summarize(columns.drop(columns=["absolute_error", "within_5"])))
@@ -194,7 +278,9 @@ class TestWriteReport:
         write_report(columns, summary, folder)
         names = {path.name for path in folder.iterdir()}
         assert names == {"metrics.json", "predictions.csv", "predicted_vs_true.png", "error_by_age.png"}
-        assert json.loads((folder / "metrics.json").read_text()) == summary
+        assert json.loads((folder / "metrics.json").read_text()) == json.loads(
+            json.dumps(summary).replace("NaN", "null")
+        )
         pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), columns, check_dtype=False)
         assert_picture(folder / "predicted_vs_true.png")
         assert_picture(folder / "error_by_age.png")
@@ -252,61 +338,6 @@ class TestWriteReport:
             write_whole(path, fail)
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
-
-
-class TestLearningCurves:
-    @pytest.fixture
-    def history(self):
-        epochs = np.arange(1, 9)
-        fall = np.exp(-epochs / 3)
-        return pd.DataFrame(
-            {
-                "epoch": epochs,
-                "loss": 2 + fall,
-                "val_loss": 2.2 + fall,
-                "age_mae": 5 + 5 * fall,
-                "val_age_mae": [9, 8, 7, np.nan, 6.25, 6.5, 6.75, 7],
-                "gender_accuracy": 0.9 - 0.3 * fall,
-                "val_gender_accuracy": 0.88 - 0.3 * fall,
-                "learning_rate": 1e-3 * 0.5**epochs,
-                "note": "text of another tool",
-            }
-        )
-
-    def test_all_panels(self, history, tmp_path):
-        plot_learning_curves(history, tmp_path / "curves.png")
-        assert assert_picture(tmp_path / "curves.png") == (1152, 768)
-
-    def test_panels_show_their_columns(self, history):
-        panels = {axes.get_ylabel(): axes for axes in learning_curves_figure(history).axes}
-        assert list(panels) == ["loss", "age MAE (years)", "gender accuracy (%)", "learning rate"]
-        assert panels["learning rate"].get_yscale() == "log"
-        training, validation = (line.get_ydata() for line in panels["gender accuracy (%)"].lines)
-        np.testing.assert_allclose(training, 100 * history["gender_accuracy"])
-        np.testing.assert_allclose(validation, 100 * history["val_gender_accuracy"])
-        assert panels["age MAE (years)"].get_legend().get_title().get_text() == "best 6.25 at epoch 5"
-
-    @pytest.mark.parametrize(
-        ("names", "size"),
-        [(["loss"], (576, 384)), (["epoch", "val_age_mae"], (576, 384)), (["loss", "learning_rate"], (1152, 384))],
-    )
-    def test_absent_columns_leave_no_panel(self, history, names, size, tmp_path):
-        plot_learning_curves(history[names], tmp_path / "curves.png")
-        assert assert_picture(tmp_path / "curves.png") == size
-
-    def test_after_the_first_epoch_and_with_unknown_values(self, history, tmp_path):
-        first = history[:1].assign(val_age_mae=np.nan, learning_rate=0.0)
-        plot_learning_curves(first, tmp_path / "curves.png")
-        assert_picture(tmp_path / "curves.png")
-
-    @pytest.mark.parametrize("names", [["epoch", "note"], []])
-    def test_nothing_to_draw(self, history, names, tmp_path):
-        with pytest.raises(UserError, match="Expected numbers in one of loss, age_mae"):
-            plot_learning_curves(history[names], tmp_path / "curves.png")
-
-    def test_folder_is_missing(self, history, tmp_path):
-        with pytest.raises(UserError, match="missing"):
-            plot_learning_curves(history, tmp_path / "missing" / "curves.png")
 
 
 def test_matplotlib_is_imported_when_a_picture_is_drawn():

@@ -153,11 +153,14 @@ def test_coral_equals_coral_pytorch(random_logits, weighted):
         ("mv_total", losses.mean_variance),
         ("dldl_sigma2", losses.dldl),
         ("dldlv2", losses.dldl_v2),
+        ("sord_abs", losses.sord),
         ("coral", losses.coral),
+        ("coral", losses.or_cnn),
+        ("corn", losses.corn),
     ],
 )
 def test_gradient_golden(golden, inputs, key, loss):
-    output = inputs.rank_logits if key == "coral" else inputs.logits
+    output = inputs.rank_logits if key in ("coral", "corn") else inputs.logits
     age, params = (inputs.apparent_age, {"age_std": inputs.std}) if key == "dldlv2" else (inputs.age, {})
     gradient = gradient_of_mean(loss, age, output, **params)
     # golden.json keeps nine decimals of central differences.
@@ -189,7 +192,18 @@ def test_class_index_counts_from_min_age_and_rounds_half_up(age, index):
     assert_values(losses.coral(torch.tensor([age]), rank_logits, min_age=20), [expected])
 
 
-@pytest.mark.parametrize("loss", [losses.mean_variance, losses.dldl, losses.dldl_v2])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.adaptive_mean_residue,
+        losses.dldl,
+        losses.dldl_v2,
+        losses.mean_residue,
+        losses.mean_variance,
+        losses.sord,
+        losses.unimodal,
+    ],
+)
 def test_shifting_the_grid_and_the_age_changes_nothing(loss, inputs):
     assert_values(loss(inputs.age + 20, inputs.logits, min_age=20), loss(inputs.age, inputs.logits))
 
@@ -204,14 +218,28 @@ def test_importance_weights_of_another_length_are_refused(inputs):
         losses.coral(inputs.age, inputs.rank_logits, importance_weights=np.ones(11))
 
 
-@pytest.mark.parametrize("loss", [losses.l1, losses.mse])
+@pytest.mark.parametrize("loss", [losses.l1, losses.mse, losses.huber, losses.epsilon_annealed, losses.soft_stagewise])
 def test_regression_output_of_shape_n_1_is_refused(loss):
     with pytest.raises(ValueError, match=r"\(3,\).*\(3, 1\)"):
         loss(torch.zeros(3), torch.zeros(3, 1))
 
 
 @pytest.mark.parametrize(
-    "loss", [losses.cross_entropy, losses.mean_variance, losses.dldl, losses.dldl_v2, losses.coral]
+    "loss",
+    [
+        losses.adaptive_mean_residue,
+        losses.coral,
+        losses.corn,
+        losses.cross_entropy,
+        losses.dldl,
+        losses.dldl_v2,
+        losses.interval,
+        losses.mean_residue,
+        losses.mean_variance,
+        losses.or_cnn,
+        losses.sord,
+        losses.unimodal,
+    ],
 )
 @pytest.mark.parametrize(("age", "output"), [((3, 1), (3, 101)), ((3,), (2, 101)), ((3,), (3,))])
 def test_wrong_shapes_are_refused(loss, age, output):

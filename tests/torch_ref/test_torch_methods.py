@@ -31,12 +31,36 @@ def test_loss_fits_its_head_and_trains_it(name):
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(5, 4, generator=generator)
     age = torch.tensor([20.0, 25.5, 33.0, 60.0, math.nan])
-    head = HEADS[method.head](4, min_age=18, max_age=60)
+    head = HEADS[method.head](4, min_age=18, max_age=60, **method.head_params)
     output = head(features)
     values = method.loss(age, output, min_age=18, **method.params)
     values[:4].mean().backward()
     assert values.shape == head.decode(output).shape == (5,)
     assert all(parameter.grad.abs().sum() > 0 for parameter in head.parameters())
+
+
+@every_method
+def test_head_params_are_the_defaults_of_the_head(name):
+    signature = inspect.signature(HEADS[METHODS[name].head]).parameters
+    assert METHODS[name].head_params == {key: signature[key].default for key in METHODS[name].head_params}
+
+
+@every_method
+def test_params_and_head_params_share_no_name(name):
+    """A fitted value goes to the loss or to the head by its name alone."""
+    assert not set(METHODS[name].params) & set(inspect.signature(HEADS[METHODS[name].head]).parameters)
+
+
+@every_method
+def test_batch_coupled_methods_are_marked(name):
+    method = METHODS[name]
+    age = torch.tensor([20.0, 25.5, 33.0, 60.0])
+    output = HEADS[method.head](4, min_age=18, max_age=60)(
+        torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    )
+    apart = torch.cat([method.loss(age[row : row + 1], output[row : row + 1], min_age=18) for row in range(4)])
+    together = method.loss(age, output, min_age=18)
+    assert torch.allclose(together, apart, rtol=1e-5) != method.batch_coupled
 
 
 @every_method

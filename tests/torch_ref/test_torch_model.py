@@ -29,7 +29,7 @@ def test_prediction_of_each_method(method, images):
     assert prediction["age"].shape == (3,)
     assert ((prediction["age"] >= 10) & (prediction["age"] <= 60)).all()
     np.testing.assert_allclose(prediction["gender"].sum(1), np.ones(3), rtol=1e-6)
-    has_distribution = METHODS[method].head != "regression"
+    has_distribution = METHODS[method].head in ("distribution", "rank", "independent_rank", "conditional_rank")
     assert set(prediction) == {"age", "gender"} | ({"age_distribution"} if has_distribution else set())
     if has_distribution:
         assert prediction["age_distribution"].shape == (3, 51)
@@ -64,6 +64,10 @@ def test_arguments_reach_the_head_and_the_backbone():
     model = FaceModel("EfficientNetB0", "l1", head_params={"initial_bias": 33.0, "scale": "normalised"})
     assert model.age_head(torch.zeros(1, 1280)).item() == pytest.approx(33)
     assert not model.backbone.imagenet_rescaling
+    model = FaceModel(SMALL, "coral", max_age=10, head_params={"bias": "ordered"})
+    assert model.age_head.bias_steps.shape == (9,)
+    forest = FaceModel(SMALL, "deep_regression_forest", head_params={"trees": 2, "leaf_mean": np.ones((2, 32))})
+    assert forest.age_head.leaf_mean.shape == (2, 32)
     model = FaceModel("EfficientNetB0", decode="median", backbone_params={"imagenet_rescaling": True})
     assert model.age_head.decoding == "median"
     assert model.backbone.imagenet_rescaling
@@ -92,6 +96,8 @@ def test_ten_steps_on_one_batch_lower_the_loss(images):
         ({"outputs": ("age", "race")}, "Unknown output 'race'.*age, gender"),
         ({"outputs": ()}, "At least one output"),
         ({"method": "l1", "decode": "median"}, "single decode.*'median'"),
+        ({"method": "deep_regression_forest", "decode": "median"}, "single decode.*'median'"),
+        ({"method": "corn", "decode": "median"}, "Unknown decode 'median'.*rank, expectation"),
         ({"decode": "mode"}, "Unknown decode 'mode'.*expectation, argmax, median, rounded_expectation"),
     ],
 )

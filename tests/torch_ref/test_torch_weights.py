@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from torch_ref.heads import RankHead
+from torch_ref.heads import ForestHead, NoisyRegressionHead, RankHead, StagewiseHead
 from torch_ref.layers import BatchNorm, Normalization, SameConv2d
 from torch_ref.weights import KEYS_SHOWN, keras_weights, load_keras_weights
 
@@ -119,3 +119,43 @@ def test_shape_mismatch_is_named_and_copies_nothing(weights):
         load_keras_weights(module, weights)
     after = keras_weights(module)
     assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize(
+    ("head", "shapes"),
+    [
+        (RankHead(8, max_age=6, bias="ordered"), {"score/kernel": (8, 1), "first_bias": (1,), "bias_steps": (5,)}),
+        (NoisyRegressionHead(8), {"value/kernel": (8, 1), "value/bias": (1,), "log_noise": (1,)}),
+        (
+            ForestHead(8, trees=2, depth=3, units=4),
+            {"splits/kernel": (8, 4), "splits/bias": (4,), "leaf_mean": (2, 4), "leaf_variance": (2, 4)},
+        ),
+        (
+            StagewiseHead(8),
+            {
+                f"stage{k}_{part}/{name}": (8, columns) if name == "kernel" else (columns,)
+                for k in (1, 2, 3)
+                for part, columns in (("bins", 3), ("shifts", 3), ("scale", 1))
+                for name in ("kernel", "bias")
+            },
+        ),
+    ],
+)
+def test_own_weights_of_a_head_keep_their_names(head, shapes):
+    random = np.random.default_rng(2)
+    weights = {key: random.standard_normal(shape).astype(np.float32) for key, shape in shapes.items()}
+    load_keras_weights(head, weights)
+    assert {key: array.shape for key, array in keras_weights(head).items()} == shapes
+    for key, array in keras_weights(head).items():
+        np.testing.assert_array_equal(array, weights[key], err_msg=key)
+
+
+def test_loaded_leaves_reach_the_output():
+    head = ForestHead(8, trees=2, depth=3, units=4)
+    weights = keras_weights(head)
+    weights["leaf_mean"] = np.arange(8, dtype=np.float32).reshape(2, 4)
+    weights["leaf_variance"] = weights["leaf_mean"] + 10
+    load_keras_weights(head, weights)
+    output = head(torch.zeros(3, 8)).detach()
+    np.testing.assert_array_equal(output[2, 1], weights["leaf_mean"])
+    np.testing.assert_array_equal(output[0, 2], weights["leaf_variance"])

@@ -1,0 +1,27 @@
+"""The gender output."""
+
+import keras
+from keras import ops
+
+from faces.labels import GENDERS
+
+
+@keras.saving.register_keras_serializable("faces")
+class GenderHead(keras.layers.Layer):
+    """Logits (N, 2) in the order of GENDERS."""
+
+    def __init__(self, name="gender_head", **kwargs):
+        kwargs.setdefault("dtype", keras.config.floatx())
+        super().__init__(name=name, **kwargs)
+        self.logits = keras.layers.Dense(len(GENDERS), dtype=self.dtype_policy, name="logits")
+
+    def build(self, input_shape):
+        self.logits.build(input_shape)
+        self.built = True
+
+    def call(self, features):
+        return self.logits(ops.cast(features, self.compute_dtype))
+
+    def probabilities(self, output):
+        """(N, 2) probabilities (female, male)."""
+        return ops.softmax(output, axis=-1)

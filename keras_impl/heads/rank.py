@@ -1,0 +1,113 @@
+"""Rank logits (N, K - 1), one a task "age above k"."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_impl.heads.base import AgeHead
+
+
+class _RankDecodes(AgeHead):
+    """decode: "rank" counts the tasks with P(age > k) above 1/2; "expectation" sums these probabilities."""
+
+    DECODES = ("rank", "expectation")
+
+    @property
+    def tasks(self):
+        """K - 1."""
+        return len(self.grid) - 1
+
+    def probabilities(self, output):
+        """(N, K) probability of each age.
+
+        Nothing keeps P(age > k) from rising with k; sorting it keeps its sum and its count above 1/2, hence both
+        decodes, and makes every difference a probability.
+        """
+        exceeds = ops.flip(ops.sort(ops.sigmoid(output), axis=-1), axis=-1)
+        ones = ops.ones_like(exceeds[:, :1])
+        return ops.concatenate([ones, exceeds], axis=-1) - ops.concatenate([exceeds, ops.zeros_like(ones)], axis=-1)
+
+    def decode(self, output):
+        """(N,) age in years."""
+        exceeds = ops.sigmoid(output)
+        if self.decode_name == "rank":
+            exceeds = ops.cast(exceeds > 0.5, output.dtype)
+        return self.min_age + ops.sum(exceeds, axis=-1)
+
+
+@keras.saving.register_keras_serializable("faces")
+class RankHead(_RankDecodes):
+    """One shared score plus one bias a task (CORAL, Cao et al. 2020).
+
+    Args:
+        bias: "free" biases start at 1, ..., 1 / (K - 1) as in coral_pytorch and may get out of order in training;
+            "ordered" ones fall by softplus(step) from task to task and start at the same values.
+    """
+
+    BIASES = ("free", "ordered")
+
+    def __init__(self, *, bias="free", **kwargs):
+        super().__init__(**kwargs)
+        if bias not in self.BIASES:
+            raise ValueError(f"bias must be one of {', '.join(self.BIASES)}. Received: {bias!r}")
+        self.bias = bias
+        self.score = self.dense(1, "score", use_bias=False)
+
+    def build(self, input_shape):
+        self.score.build(input_shape)
+        if self.bias == "free":
+            self.rank_bias = self.constant_weight((self.tasks - np.arange(self.tasks)) / self.tasks, "rank_bias")
+        else:
+            self.first_bias = self.constant_weight(np.ones(1), "first_bias")
+            step = np.log(np.expm1(1 / self.tasks))  # softplus(step) = 1 / (K - 1)
+            self.bias_steps = self.constant_weight(np.full(self.tasks - 1, step), "bias_steps")
+        self.built = True
+
+    def call(self, features):
+        return self.score(ops.cast(features, self.compute_dtype)) + self._biases()  # (N, 1) + (K - 1,)
+
+    def _biases(self):
+        if self.bias == "free":
+            return self.rank_bias
+        fallen = ops.cumsum(ops.softplus(self.bias_steps))
+        return self.first_bias - ops.concatenate([ops.zeros((1,), dtype=fallen.dtype), fallen])
+
+    def get_config(self):
+        return {**super().get_config(), "bias": self.bias}
+
+
+@keras.saving.register_keras_serializable("faces")
+class IndependentRankHead(_RankDecodes):
+    """One independent logit a task (OR-CNN, Niu et al. 2016)."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.logits = self.dense(self.tasks, "logits")
+
+    def build(self, input_shape):
+        self.logits.build(input_shape)
+        self.built = True
+
+    def call(self, features):
+        return self.logits(ops.cast(features, self.compute_dtype))
+
+
+@keras.saving.register_keras_serializable("faces")
+class ConditionalRankHead(IndependentRankHead):
+    """One logit a task for P(age > k | age > k - 1); their products never rise with k (CORN, Shi et al. 2021)."""
+
+    def probabilities(self, output):
+        """(N, K) probability of each age."""
+        exceeds = self._log_exceeds(output)
+        reaches = ops.concatenate([ops.zeros_like(exceeds[:, :1]), exceeds[:, :-1]], axis=-1)  # log P(age >= k)
+        return ops.exp(ops.concatenate([reaches + ops.log_sigmoid(-output), exceeds[:, -1:]], axis=-1))
+
+    def decode(self, output):
+        """(N,) age in years."""
+        exceeds = self._log_exceeds(output)
+        if self.decode_name == "rank":
+            return self.min_age + ops.sum(ops.cast(exceeds > np.log(0.5), output.dtype), axis=-1)
+        return self.min_age + ops.sum(ops.exp(exceeds), axis=-1)
+
+    def _log_exceeds(self, output):
+        return ops.cumsum(ops.log_sigmoid(output), axis=-1)

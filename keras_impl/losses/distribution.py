@@ -1,0 +1,156 @@
+"""Losses on the logits of a distribution over the age grid whose target is one age or an interval of ages."""
+
+from keras import ops
+
+from keras_impl.losses.grid import (
+    age_index,
+    age_values,
+    class_numbers,
+    clip_to_grid,
+    log_probability_of_class,
+    moments,
+    replace_unknown,
+    require_word,
+    shifted_log_sum_exp,
+)
+
+RESIDUE_OFFSET = 1e-3  # the released code's epsilon inside the entropy
+RESIDUE_PEAK = 0.36787944117144233  # 1/e, where -x ln x is largest; the peak's height too
+ENTROPIES = ("paper", "monotone")
+
+
+def cross_entropy(age, output, *, min_age=0):
+    """Softmax classification over the age grid: -log p_y (DEX; Rothe et al., IJCV 2018, doi:10.1007/s11263-016-0940-3).
+
+    Args:
+        age: (N,) years; the class is floor(age + .5) after clipping to the grid.
+        output: (N, K) logits.
+    """
+    output = ops.convert_to_tensor(output)
+    age = clip_to_grid(age, output, min_age, ops.shape(output)[1])
+    return -log_probability_of_class(output, age_index(age, min_age))
+
+
+def mean_variance(age, output, *, min_age=0, mean_weight=0.2, variance_weight=0.05):
+    """Mean-variance loss (Pan et al., CVPR 2018): cross-entropy + w_m (m - y)^2 / 2 + w_v v.
+
+    m and v are the mean and the variance of softmax(output) over the age grid.
+
+    Args:
+        age: (N,) years; the mean term uses the fractional age, the class is rounded.
+        output: (N, K) logits.
+    """
+    output = ops.convert_to_tensor(output)
+    age = clip_to_grid(age, output, min_age, output.shape[1])
+    mean, variance = moments(ops.softmax(output, axis=-1), age_values(output, min_age))
+    classification = -log_probability_of_class(output, age_index(age, min_age))
+    return classification + mean_weight * 0.5 * ops.square(mean - age) + variance_weight * variance
+
+
+def mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25, top_k=6, entropy="paper"):
+    """Mean-residue loss (Zhao et al., ICME 2022) with a fixed K: cross-entropy + w_m (m - y)^2 / 2 + w_r R.
+
+    R is the entropy of what lies outside the `top_k` most probable ages.
+
+    Args:
+        age: (N,) years.
+        output: (N, K) logits.
+        top_k: ages that do not count as residue; of equally probable ones the younger counts as more probable.
+        entropy: "paper" -x ln x of x = q + .001 summed over all classes, which falls again above q = .367, so that a
+            strong wrong age is pushed up; "monotone" holds it at its maximum there and is 0 where nothing is left over.
+    """
+    require_word("entropy", entropy, ENTROPIES)
+    output = ops.convert_to_tensor(output)
+    probabilities = ops.softmax(output, axis=-1)
+    order = ops.argsort(ops.argsort(-probabilities, axis=-1), axis=-1)  # place of each class, 0 = most probable
+    residue = _residue_entropy(probabilities, order >= top_k, entropy)
+    return _classification_and_mean(age, output, probabilities, min_age, mean_weight) + residue_weight * residue
+
+
+def adaptive_mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25, entropy="paper"):
+    """Adaptive mean-residue loss (AMR; Zhao et al., ICME 2022): the residue is every age less probable than the true.
+
+    Args:
+        age, output, entropy: as in `mean_residue`.
+    """
+    require_word("entropy", entropy, ENTROPIES)
+    output = ops.convert_to_tensor(output)
+    probabilities = ops.softmax(output, axis=-1)
+    index = age_index(clip_to_grid(age, output, min_age, output.shape[1]), min_age)
+    of_truth = ops.take_along_axis(probabilities, index[:, None], axis=-1)  # (N, 1)
+    residue = _residue_entropy(probabilities, probabilities < of_truth, entropy)
+    return _classification_and_mean(age, output, probabilities, min_age, mean_weight) + residue_weight * residue
+
+
+def unimodal(age, output, *, min_age=0, unimodal_weight=1000.0, variance_floor=1 / 12):
+    """Unimodal-concentrated loss (Li et al., CVPR 2022): ln(w) / 2 + (m - y)^2 / (2 w) + weight * violations.
+
+    The violations sum every rise of the distribution above the true age and every fall below it.
+
+    Args:
+        age: (N,) years.
+        output: (N, K) logits.
+        variance_floor: w = v + floor in years squared. 1/12 is the variance inside one year of the grid; with 1e-10, as
+            published, a confident wrong prediction has a loss of 1e12 and no way back.
+    """
+    output = ops.convert_to_tensor(output)
+    age = clip_to_grid(age, output, min_age, output.shape[1])
+    probabilities = ops.softmax(output, axis=-1)
+    mean, variance = moments(probabilities, age_values(output, min_age))
+    width = variance + variance_floor
+    concentrated = 0.5 * ops.log(width) + ops.square(mean - age) / (2.0 * width)
+    step = probabilities[:, 1:] - probabilities[:, :-1]
+    below = class_numbers(output.shape[1] - 1) < age_index(age, min_age)[:, None]
+    violations = ops.sum(ops.relu(ops.where(below, -step, step)), axis=-1)
+    return concentrated + unimodal_weight * violations
+
+
+def interval(age, output, *, min_age=0, age_low=None, age_high=None):
+    """Likelihood of an age interval: -log of the probability of all ages in [age_low, age_high].
+
+    An exact age is an interval of one year and equals `cross_entropy`, so data sets with age groups and data sets with
+    ages train together.
+
+    Args:
+        age: (N,) years, NaN where unknown; a known age goes before an interval.
+        output: (N, K) logits.
+        age_low, age_high: (N,) years, inclusive, NaN where unknown; of an interval with one known end the other is the
+            grid's. None means unknown throughout.
+    """
+    output = ops.convert_to_tensor(output)
+    classes = output.shape[1]
+    low, high = _interval_classes(age, output, min_age, age_low, age_high)
+    number = class_numbers(classes)
+    inside = ops.logical_and(number >= low[:, None], number <= high[:, None])
+    maximum, logarithm = shifted_log_sum_exp(output)
+    inside_maximum, inside_logarithm = shifted_log_sum_exp(ops.where(inside, output, ops.full_like(output, -1e30)))
+    return (maximum - inside_maximum) + (logarithm - inside_logarithm)
+
+
+def _classification_and_mean(age, output, probabilities, min_age, mean_weight):
+    age = clip_to_grid(age, output, min_age, output.shape[1])
+    mean = ops.sum(probabilities * age_values(output, min_age), axis=-1)
+    classification = -log_probability_of_class(output, age_index(age, min_age))
+    return classification + mean_weight * 0.5 * ops.square(mean - age)
+
+
+def _residue_entropy(probabilities, is_residue, entropy):
+    shifted = ops.where(is_residue, probabilities, ops.zeros_like(probabilities)) + RESIDUE_OFFSET
+    values = -shifted * ops.log(shifted)
+    if entropy == "monotone":
+        at_zero = -RESIDUE_OFFSET * ops.log(ops.full_like(values, RESIDUE_OFFSET))
+        values = ops.where(shifted > RESIDUE_PEAK, ops.full_like(values, RESIDUE_PEAK), values) - at_zero
+    return ops.sum(values, axis=-1)
+
+
+def _interval_classes(age, output, min_age, age_low, age_high):
+    """(low, high), (N,) int32: first and last class of each interval."""
+    age = ops.cast(age, output.dtype)
+    unknown = ops.full_like(age, float("nan"))
+    low, high = (unknown if end is None else ops.cast(end, age.dtype) for end in (age_low, age_high))
+    exact = ops.logical_or(ops.logical_not(ops.isnan(age)), ops.logical_and(ops.isnan(low), ops.isnan(high)))
+    last = min_age + output.shape[1] - 1
+    low = ops.where(exact, age, replace_unknown(low, min_age))
+    high = ops.where(exact, age, replace_unknown(high, last))
+    low, high = (age_index(clip_to_grid(end, output, min_age, output.shape[1]), min_age) for end in (low, high))
+    return low, ops.where(high < low, low, high)

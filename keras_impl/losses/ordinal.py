@@ -1,0 +1,69 @@
+"""Losses on the K - 1 binary tasks "age above k"."""
+
+from keras import ops
+
+from keras_impl.losses.grid import age_index, class_numbers, clip_to_grid, constant, require_word
+
+
+def coral(age, output, *, min_age=0, importance_weights=None):
+    """CORAL rank-consistent loss (Cao et al., Pattern Recognition Letters 2020, doi:10.1016/j.patrec.2020.11.008).
+
+    The sum over the K - 1 tasks "age > k" of the binary cross-entropy, written with log sigma(f) so that it is exact
+    for any finite logit.
+
+    Args:
+        age: (N,) years.
+        output: (N, K - 1) rank logits.
+        importance_weights: (K - 1,) weight of each task, or None.
+    """
+    output = ops.convert_to_tensor(output)
+    terms = _task_cross_entropy(_class_of(age, output, min_age), output)
+    if importance_weights is not None:
+        terms = terms * constant(importance_weights, output)
+    return ops.sum(terms, axis=-1)
+
+
+def or_cnn(age, output, *, min_age=0, importance_weights=None):
+    """OR-CNN (Niu et al., CVPR 2016): the sum of K - 1 binary cross-entropies of independent tasks "age > k".
+
+    A task's two-way softmax of the paper equals the logistic function of the difference of its logits, so one logit a
+    task gives the same value and gradient; on equal logits this is `coral`, the methods differ in their heads.
+
+    Args:
+        age, output, importance_weights: as in `coral`.
+    """
+    return coral(age, output, min_age=min_age, importance_weights=importance_weights)
+
+
+def corn(age, output, *, min_age=0, normaliser="examples"):
+    """CORN (Shi et al., Pattern Analysis and Applications 2023, arXiv:2111.08851): task k is P(age > k | age > k - 1).
+
+    A sample takes part in the tasks k <= y only. The values are scaled so that their mean over the samples of known age
+    is the loss of the batch; a sample's value therefore depends on the others.
+
+    Args:
+        age: (N,) years.
+        output: (N, K - 1) conditional rank logits.
+        normaliser: "examples" divides the sum by the number of (sample, task) pairs, as coral_pytorch since 1.3;
+            "tasks" by K - 1, as the paper's listing.
+    """
+    require_word("normaliser", normaliser, ("examples", "tasks"))
+    age, output = ops.convert_to_tensor(age), ops.convert_to_tensor(output)
+    tasks = output.shape[1]
+    known = ops.cast(ops.logical_not(ops.isnan(age)), output.dtype)
+    index = _class_of(age, output, min_age)
+    member = ops.cast(index[:, None] >= class_numbers(tasks), output.dtype)
+    terms = ops.sum(member * _task_cross_entropy(index, output), axis=-1)
+    pairs = ops.sum(known[:, None] * member)
+    divisor = ops.where(pairs > 0, pairs, ops.ones_like(pairs)) if normaliser == "examples" else tasks
+    return terms * ops.sum(known) / divisor
+
+
+def _class_of(age, output, min_age):
+    return age_index(clip_to_grid(age, output, min_age, output.shape[1] + 1), min_age)
+
+
+def _task_cross_entropy(index, output):
+    """(N, K - 1) -log P of "class above k" or its opposite, whichever is true."""
+    above = index[:, None] > class_numbers(output.shape[1])
+    return -ops.log_sigmoid(ops.where(above, output, -output))

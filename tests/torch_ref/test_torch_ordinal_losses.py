@@ -1,0 +1,80 @@
+"""CORN and OR-CNN against golden.json, coral_pytorch and the published two-way form."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from coral_pytorch.losses import corn_loss
+
+from torch_ref import losses
+
+
+@pytest.fixture
+def rank_logits():
+    return 4 * torch.randn(6, 100, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def age():
+    return torch.tensor([0.0, 100.0, 37.0, 5.0, 64.0, 18.0], dtype=torch.float64)
+
+
+def test_corn_golden(golden, inputs):
+    assert losses.corn(inputs.age, inputs.rank_logits).mean().item() == pytest.approx(golden["corn"], rel=1e-12)
+
+
+@pytest.mark.parametrize("unknown", [[], [0], [1, 4], [0, 2, 3, 4, 5]])
+def test_masked_mean_of_corn_is_coral_pytorch_s_loss_of_the_known(age, rank_logits, unknown):
+    known = torch.ones(6, dtype=torch.bool)
+    known[unknown] = False
+    expected = corn_loss(rank_logits[known], age[known].long(), num_classes=101)
+    values = losses.corn(torch.where(known, age, math.nan), rank_logits)
+    assert values[known].mean().item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_corn_divided_by_tasks_is_the_sum_over_the_ranks(age, rank_logits):
+    """By hand for one sample: the ranks below its class answer yes, the rank of its class no, the others do not ask."""
+    logits = rank_logits[3].numpy()
+    each = np.log1p(np.exp(-logits[:5])).sum() + np.log1p(np.exp(logits[5]))
+    values = losses.corn(age, rank_logits, normaliser="tasks")
+    assert values[3].item() == pytest.approx(6 * each / 100, rel=1e-12)
+    known = torch.tensor([1, 3, 4])
+    masked = losses.corn(
+        torch.full_like(age, math.nan).index_copy(0, known, age[known]), rank_logits, normaliser="tasks"
+    )
+    assert masked[3].item() == pytest.approx(values[3].item() / 2, rel=1e-12)
+
+
+def test_corn_of_the_last_class_asks_every_rank(age, rank_logits):
+    values = losses.corn(age, rank_logits, normaliser="tasks")
+    assert values[1].item() == pytest.approx(6 * -F.logsigmoid(rank_logits[1]).sum().item() / 100, rel=1e-12)
+
+
+def test_or_cnn_golden(golden, inputs):
+    values = losses.or_cnn(inputs.age, inputs.rank_logits)
+    assert values.mean().item() == pytest.approx(golden["orcnn_two_way(+-F/2)=coral"], rel=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_or_cnn_is_the_two_way_softmax_of_the_paper(age, rank_logits, weighted):
+    weights = torch.linspace(0.1, 2, 100, dtype=torch.float64)
+    shift = torch.randn(6, 100, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    pairs = torch.stack([shift, shift + rank_logits], dim=1)  # (N, 2, K - 1)
+    levels = (age[:, None] > torch.arange(100)).long()
+    terms = F.cross_entropy(pairs, levels, reduction="none")
+    expected = (terms * weights if weighted else terms).sum(dim=1)
+    values = losses.or_cnn(age, rank_logits, importance_weights=weights.tolist() if weighted else None)
+    torch.testing.assert_close(values, expected, rtol=1e-12, atol=0)
+
+
+def test_unknown_normaliser_lists_the_known(age, rank_logits):
+    with pytest.raises(ValueError, match=r"Unknown normaliser 'batch'.*examples, tasks"):
+        losses.corn(age, rank_logits, normaliser="batch")
+
+
+@pytest.mark.parametrize("loss", [losses.coral, losses.or_cnn])
+def test_word_for_importance_weights_asks_for_the_fit(age, rank_logits, loss):
+    with pytest.raises(ValueError, match=r"100 numbers.*fit.*'niu'"):
+        loss(age, rank_logits, importance_weights="niu")

@@ -1,0 +1,135 @@
+"""Heads whose output is rank logits (N, K - 1): one binary question a rank, is the age index above k?"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from faces.labels import MAX_AGE, MIN_AGE
+from torch_ref.checks import check_known
+from torch_ref.heads.grid import register_ages
+
+
+class _OrdinalHead(nn.Module):
+    """The decoding of P(age index > k), k = 0..K-2, which a subclass computes from its output in _survival.
+
+    decode: "rank" min_age + the number of ranks k with P(age index > k) > 1/2; "expectation" min_age + their sum.
+    """
+
+    DECODES = ("rank", "expectation")
+
+    def __init__(self, *, min_age, max_age, decode):
+        super().__init__()
+        check_known("decode", decode, self.DECODES)
+        register_ages(self, min_age, max_age)
+        self.decoding = decode
+
+    def decode(self, output):
+        passed = self._exceeds_half(output).to(output.dtype) if self.decoding == "rank" else self._survival(output)
+        return self.ages[0].to(output.dtype) + passed.sum(dim=1)
+
+    def probabilities(self, output):
+        """Differences of the sorted s(f): free ranks may be out of order, which would give negative probabilities."""
+        survival = self._survival(output).sort(dim=1, descending=True).values
+        ones = survival.new_ones(len(survival), 1)
+        survival = torch.cat([ones, survival, torch.zeros_like(ones)], dim=1)  # P(age index >= k), k = 0..K
+        return survival[:, :-1] - survival[:, 1:]
+
+    def _survival(self, output):
+        return output.sigmoid()
+
+    def _exceeds_half(self, output):
+        return self._survival(output) > 0.5
+
+
+class RankHead(_OrdinalHead):
+    """Rank logits f: one score for all ranks and one bias a rank; output (N, K - 1), s(f_k) = P(age index > k).
+
+    decode: "rank" min_age + sum_k 1[s(f_k) > 1/2]; "expectation" min_age + sum_k s(f_k).
+
+    Args:
+        bias: "free", the weight rank_bias (K - 1,), as in the paper; "ordered", biases that cannot get out of order,
+            b_0 = first_bias and b_k = b_0 - sum_{1 <= j <= k} softplus(bias_steps_j), with K - 2 steps.
+
+    Either way the biases start at 1, ..., 1 / (K - 1) as in the authors' coral_pytorch.
+
+    Cao, Mirjalili and Raschka, Rank Consistent Ordinal Regression for Neural Networks with Application to Age
+    Estimation, Pattern Recognition Letters 2020.
+    """
+
+    BIASES = ("free", "ordered")
+
+    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank", bias="free"):
+        super().__init__(min_age=min_age, max_age=max_age, decode=decode)
+        check_known("bias", bias, self.BIASES)
+        ranks = len(self.ages) - 1
+        self.ordered = bias == "ordered"
+        self.score = nn.Linear(in_features, 1, bias=False)
+        if self.ordered:
+            self.first_bias = nn.Parameter(torch.ones(1))
+            # softplus(log(e^x - 1)) = x
+            self.bias_steps = nn.Parameter(torch.full((ranks - 1,), math.log(math.expm1(1 / ranks))))
+        else:
+            self.rank_bias = nn.Parameter(torch.arange(ranks, 0, -1) / ranks)
+
+    def forward(self, features):
+        return self.score(features) + self._biases()  # (N, 1) + (K - 1,) -> (N, K - 1)
+
+    def _biases(self):
+        if not self.ordered:
+            return self.rank_bias
+        # F.softplus is the identity beyond 20, which is not exact in float64.
+        falls = -F.logsigmoid(-self.bias_steps).cumsum(dim=0)
+        return torch.cat([self.first_bias, self.first_bias - falls])
+
+
+class IndependentRankHead(_OrdinalHead):
+    """Rank logits f, each with weights of its own; output (N, K - 1), s(f_k) = P(age index > k).
+
+    decode: "rank" min_age + sum_k 1[s(f_k) > 1/2]; "expectation" min_age + sum_k s(f_k).
+
+    Niu et al., Ordinal Regression with Multiple Output CNN for Age Estimation, CVPR 2016.
+    """
+
+    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank"):
+        super().__init__(min_age=min_age, max_age=max_age, decode=decode)
+        self.logits = nn.Linear(in_features, len(self.ages) - 1)
+
+    def forward(self, features):
+        return self.logits(features)
+
+
+class ConditionalRankHead(_OrdinalHead):
+    """Conditional rank logits f: output (N, K - 1), s(f_k) = P(age index > k | age index >= k).
+
+    Their products c_k = prod_{j <= k} s(f_j) = P(age index > k) never rise with k.
+
+    decode: "rank" min_age + sum_k 1[c_k > 1/2]; "expectation" min_age + sum_k c_k.
+
+    Shi, Cao and Raschka, Deep Neural Networks for Rank-Consistent Ordinal Regression Based on Conditional
+    Probabilities, Pattern Analysis and Applications 2023.
+    """
+
+    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank"):
+        super().__init__(min_age=min_age, max_age=max_age, decode=decode)
+        self.logits = nn.Linear(in_features, len(self.ages) - 1)
+
+    def forward(self, features):
+        return self.logits(features)
+
+    def probabilities(self, output):
+        """P(0) = s(-f_0), P(k) = c_{k-1} s(-f_k), P(K - 1) = c_{K-2}: none is negative, and nothing cancels."""
+        first = torch.zeros_like(output[:, :1])
+        log_reached = torch.cat([first, self._log_survival(output)], dim=1)  # log P(age index >= k), k = 0..K-1
+        log_stopped = torch.cat([F.logsigmoid(-output), first], dim=1)
+        return (log_reached + log_stopped).exp()
+
+    def _log_survival(self, output):
+        return F.logsigmoid(output).cumsum(dim=1)
+
+    def _survival(self, output):
+        return self._log_survival(output).exp()
+
+    def _exceeds_half(self, output):
+        return self._log_survival(output) > math.log(0.5)

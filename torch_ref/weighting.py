@@ -1,0 +1,90 @@
+"""Sample weights against an uneven distribution of the training ages.
+
+Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (label distribution smoothing).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from faces.errors import UserError
+from torch_ref.checks import check_known
+
+SCHEMES = ("none", "inverse", "sqrt_inverse")
+KERNELS = ("gaussian", "triangular", "laplace")
+
+# Limits of the counts in the "inverse" scheme, as in the authors' code.
+_COUNT_LIMITS = (5, 1000)
+# Standard deviations at which the gaussian filter is cut, as in scipy.ndimage.
+_TRUNCATE = 4.0
+
+
+def age_weights(
+    train_ages, *, scheme="inverse", lds=False, kernel="gaussian", kernel_size=5, kernel_sigma=2.0, max_age=120
+):
+    """One weight a sample, inverse to the frequency of its age, (N,) -> float64 (N,) with mean 1 over the known ages.
+
+    Args:
+        train_ages: (N,) years, tensor or array; NaN, unknown, weighs 1. The class is floor(age + 1/2), 0..max_age.
+        scheme: "inverse", 1 by the class count clipped to 5..1000; "sqrt_inverse", 1 by its square root; "none", 1.
+        lds: smooth the clipped counts or the roots over neighbouring ages before inverting them.
+        kernel, kernel_size, kernel_sigma: the smoothing kernel, see lds_kernel.
+
+    Raises:
+        UserError: a word is unknown or the kernel's size or sigma impossible.
+    """
+    check_known("scheme", scheme, SCHEMES)
+    smoothing = lds_kernel(kernel, kernel_size, kernel_sigma) if lds else None
+    ages = torch.as_tensor(train_ages, dtype=torch.float64)
+    known = ~torch.isnan(ages)
+    weights = torch.ones_like(ages)
+    if scheme == "none" or not known.any():
+        return weights
+    classes = torch.floor(ages[known] + 0.5).clamp(0, max_age).long()
+    frequency = _frequency(torch.bincount(classes, minlength=max_age + 1).double(), scheme)
+    if lds:
+        frequency = F.conv1d(frequency[None, None], smoothing[None, None], padding="same")[0, 0]
+    inverse = 1 / frequency[classes]
+    weights[known] = inverse / inverse.mean()
+    return weights
+
+
+def lds_kernel(kernel, size, sigma):
+    """Smoothing kernel with the peak 1, float64 (size,).
+
+    Args:
+        kernel: "gaussian", a filtered unit impulse whose tails are reflected at the kernel's ends; "triangular", which
+            has no sigma; "laplace", exp(-|x| / sigma).
+        size: odd number of ages.
+        sigma: width in years, above 0.
+
+    Raises:
+        UserError: kernel is unknown, size even or not positive, or sigma not positive.
+    """
+    check_known("kernel", kernel, KERNELS)
+    if size < 1 or size % 2 == 0:
+        raise UserError(f"An LDS kernel needs an odd size. Received: {size}")
+    if not sigma > 0:
+        raise UserError(f"An LDS kernel needs sigma above 0. Received: {sigma}")
+    distance = (torch.arange(size, dtype=torch.float64) - size // 2).abs()
+    if kernel == "triangular":
+        return 1 - distance / ((size + 1) / 2)
+    if kernel == "laplace":
+        return torch.exp(-distance / sigma)
+    return _filtered_impulse(size, sigma)
+
+
+def _frequency(counts, scheme):
+    return counts.clamp(*_COUNT_LIMITS) if scheme == "inverse" else counts.sqrt()
+
+
+def _filtered_impulse(size, sigma):
+    """A unit impulse in the middle after a gaussian filter with mirrored borders (c b a | a b c | c b a), peak 1."""
+    radius = math.floor(_TRUNCATE * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1)
+    gaussian = torch.exp(-0.5 * (offsets.double() / sigma).square())
+    source = (torch.arange(size)[:, None] + offsets) % (2 * size)  # (size, 2 radius + 1)
+    source = torch.minimum(source, 2 * size - 1 - source)
+    filtered = ((source == size // 2) * gaussian).sum(dim=1)
+    return filtered / filtered.max()
