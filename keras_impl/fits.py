@@ -12,6 +12,7 @@ EM_ROUNDS = 200
 MIN_VARIANCE = 1 / 12  # of one year of the grid
 LEAST_RESPONSIBILITY = 1e-6  # a component with less explains no face and keeps its place
 WEIGHTINGS = ("coral", "niu")
+STARTS = ("prior", "published")
 
 
 def median(train_ages, min_age, max_age, **_):
@@ -24,31 +25,63 @@ def mean(train_ages, min_age, max_age, **_):
     return {"initial_bias": float(np.nanmean(np.asarray(train_ages, np.float64)))}
 
 
-def importance_weights(train_ages, min_age, max_age, *, importance_weights, **_):
-    """{"importance_weights": list of K - 1} where the configuration names a rule, else nothing.
+def rank(train_ages, min_age, max_age, *, start="prior", importance_weights=None, **_):
+    """What independent tasks "age above k" know from the training ages.
 
     Args:
-        importance_weights: "coral": sqrt(m_k) over its largest, m_k the size of the larger side of task k (Cao et al.
-            2020), one entry for every task of the grid; "niu": sqrt(N_k) over their sum, N_k the number of faces of
-            class k (Niu et al. 2016).
+        start: "prior": {"initial_bias": list of K - 1}, the log-odds of each task among the training faces. From the
+            published starts, all within 0..1, the biases need thousands of steps to spread over the grid; "published"
+            keeps those.
+        importance_weights: None or numbers: nothing is added; "coral" or "niu": see `_importance_weights`.
 
     Raises:
         ValueError: another word.
     """
-    if not isinstance(importance_weights, str):
-        return {}
-    if importance_weights not in WEIGHTINGS:
-        known = ", ".join(WEIGHTINGS)
-        raise ValueError(
-            f"importance_weights must be null, a list of numbers or one of {known}. Received: {importance_weights!r}"
-        )
     counts = _class_counts(train_ages, min_age, max_age)
-    if importance_weights == "niu":
+    fitted = {}
+    if _from_prior(start):
+        above, below = _smoothed_sides(counts)
+        fitted["initial_bias"] = np.log(above / below).tolist()
+    if isinstance(importance_weights, str):
+        fitted["importance_weights"] = _importance_weights(counts, importance_weights)
+    return fitted
+
+
+def conditional_rank(train_ages, min_age, max_age, *, start="prior", **_):
+    """{"initial_bias"} as in `rank`, for tasks "age above k, given above k - 1"; nothing with start="published"."""
+    if not _from_prior(start):
+        return {}
+    counts = _class_counts(train_ages, min_age, max_age)
+    above, _ = _smoothed_sides(counts)
+    return {"initial_bias": np.log(above / (counts[:-1] + 1 / len(counts))).tolist()}
+
+
+def _from_prior(start):
+    if start not in STARTS:
+        raise ValueError(f"start must be one of {', '.join(STARTS)}. Received: {start!r}")
+    return start == "prior"
+
+
+def _smoothed_sides(counts):
+    """(faces above, faces not above) of each of the K - 1 tasks, with one more face spread evenly over the classes."""
+    counts = counts + 1 / len(counts)
+    not_above = np.cumsum(counts)[:-1]
+    return counts.sum() - not_above, not_above
+
+
+def _importance_weights(counts, rule):
+    """K - 1 weights. "coral": sqrt(m_k) over its largest, m_k the size of the larger side of task k (Cao et al. 2020),
+    one entry for every task of the grid; "niu": sqrt(N_k) over their sum, N_k the faces of class k (Niu et al. 2016).
+    """
+    if rule not in WEIGHTINGS:
+        known = ", ".join(WEIGHTINGS)
+        raise ValueError(f"importance_weights must be null, a list of numbers or one of {known}. Received: {rule!r}")
+    if rule == "niu":
         roots = np.sqrt(counts[:-1])
-        return {"importance_weights": (roots / roots.sum()).tolist()}
+        return (roots / roots.sum()).tolist()
     above = counts.sum() - np.cumsum(counts)[:-1]
     roots = np.sqrt(np.maximum(above, counts.sum() - above))
-    return {"importance_weights": (roots / roots.max()).tolist()}
+    return (roots / roots.max()).tolist()
 
 
 def balanced_mse(train_ages, min_age, max_age, *, variant, **_):

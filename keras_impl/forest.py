@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_impl.checks import require_whole
+
 LOG_2_PI = math.log(2 * math.pi)
 LEAST_WEIGHT = 1e-12  # a leaf that no sample reaches keeps its values
 
@@ -62,9 +64,17 @@ def update_leaves(age, log_route, mean, variance, *, iterations=20, min_variance
     return mean, variance
 
 
-def leaf_quantiles(train_ages, min_age, max_age, *, trees, depth, **_):
+def leaf_quantiles(train_ages, min_age, max_age, *, trees=5, depth=6, **settings):
     """{"leaf_mean", "leaf_variance"}, each (T, L): leaves start at quantiles of the training ages, shifted from tree to
-    tree, with the variance of an equal share of their range."""
+    tree, with the variance of an equal share of their range.
+
+    Raises:
+        UserError: a size, or a number of the leaf update among `settings`, that is impossible.
+    """
+    require_whole("trees", trees, least=1)
+    require_whole("depth", depth, least=2)
+    for name in ("leaf_update_steps", "leaf_update_faces", "leaf_update_iterations"):
+        require_whole(name, settings.get(name, 1), least=1)
     ages = np.asarray(train_ages, dtype=np.float64)
     ages = np.clip(ages[~np.isnan(ages)], min_age, max_age)
     leaves = 2 ** (depth - 1)

@@ -7,6 +7,7 @@ import numpy as np
 
 from faces.errors import UserError
 from keras_impl import fits, losses
+from keras_impl.checks import require_number, require_whole
 from keras_impl.forest import LeafUpdate, leaf_quantiles
 
 _RESIDUE = {"mean_weight": 0.2, "residue_weight": 0.25}
@@ -14,6 +15,8 @@ _YEARS = {"scale": "years"}
 _SCALES = {"scale": ("years", "normalised")}
 _ENTROPIES = {"entropy": ("paper", "monotone")}
 _IMPORTANCE = {"importance_weights": (None, "coral", "niu")}
+_PRIOR = {"start": "prior"}
+_STARTS = {"start": ("prior", "published")}
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class AgeMethod:
         head_params: the head's arguments that a user may set, with their defaults.
         batch_coupled: whether a sample's loss depends on the other samples of the batch.
         callback: fn(images, ages, *, batch_size, seed, **settings) -> Keras callback that training needs, or None.
-        callback_params: its settings that a user may set, with their defaults.
+        training_params: settings of fit and callback alone that a user may set, with their defaults.
         switches: {parameter: known words} of the parameters that choose between variants, the default first.
     """
 
@@ -44,28 +47,38 @@ class AgeMethod:
     head_params: dict = field(default_factory=dict)
     batch_coupled: bool = False
     callback: Callable | None = None
-    callback_params: dict = field(default_factory=dict)
+    training_params: dict = field(default_factory=dict)
     switches: dict = field(default_factory=dict)
 
     @property
     def settings(self):
         """All parameters a user may set, with their defaults."""
-        return {**self.params, **self.head_params, **self.callback_params}
+        return {**self.params, **self.head_params, **self.training_params}
 
 
 def split_settings(name, values):
-    """Values of a method's parameters -> (those of loss and callback, those of the head).
+    """Values of a method's parameters -> (those of loss, fit and callback, those of the head).
 
     Raises:
-        UserError: a parameter that the method does not have, listing those it has.
+        UserError: a parameter that the method does not have, listing those it has, or not the number it has to be.
     """
     method = METHODS[name]
     unknown = sorted(set(values) - set(method.settings))
     if unknown:
         known = ", ".join(method.settings) or "(it has none)"
         raise UserError(f"Unknown parameter {unknown[0]!r} of method {name}. Expected one of: {known}")
+    for key, value in values.items():
+        _check_number(f"Parameter {key} of method {name}", value, method.settings[key])
     head = {key: value for key, value in values.items() if key in method.head_params}
     return {key: value for key, value in values.items() if key not in head}, head
+
+
+def _check_number(label, value, default):
+    """UserError unless a parameter whose default is a number is one of the same kind, at least 0."""
+    if isinstance(default, int):
+        require_whole(label, value, least=0)
+    elif isinstance(default, float):
+        require_number(label, value, ">= 0", lambda number: number >= 0)
 
 
 def fitted_settings(name, values, train_ages, min_age, max_age):
@@ -129,26 +142,30 @@ METHODS = {
         losses.coral,
         "rank",
         params={"importance_weights": None},
-        fit=fits.importance_weights,
+        fit=fits.rank,
         paper="Cao et al., Pattern Recognition Letters 2020",
         head_params={"bias": "free"},
-        switches={**_IMPORTANCE, "bias": ("free", "ordered")},
+        training_params=_PRIOR,
+        switches={**_IMPORTANCE, **_STARTS, "bias": ("free", "ordered")},
     ),
     "corn": AgeMethod(
         losses.corn,
         "conditional_rank",
         params={"normaliser": "examples"},
+        fit=fits.conditional_rank,
         paper="Shi et al., Pattern Analysis and Applications 2023",
         batch_coupled=True,
-        switches={"normaliser": ("examples", "tasks")},
+        training_params=_PRIOR,
+        switches={"normaliser": ("examples", "tasks"), **_STARTS},
     ),
     "or_cnn": AgeMethod(
         losses.or_cnn,
         "independent_rank",
         params={"importance_weights": None},
-        fit=fits.importance_weights,
+        fit=fits.rank,
         paper="Niu et al., CVPR 2016",
-        switches=_IMPORTANCE,
+        training_params=_PRIOR,
+        switches={**_IMPORTANCE, **_STARTS},
     ),
     "dldl": AgeMethod(
         losses.dldl, "distribution", params={"sigma": 2.0}, needs=("age_std",), paper="Gao et al., IEEE TIP 2017"
@@ -172,7 +189,7 @@ METHODS = {
     "unimodal": AgeMethod(
         losses.unimodal,
         "distribution",
-        params={"unimodal_weight": 1000.0, "variance_floor": 1 / 12},
+        params={"unimodal_weight": 10.0, "variance_floor": 1 / 12},
         paper="Li et al., CVPR 2022",
     ),
     "interval": AgeMethod(
@@ -216,7 +233,7 @@ METHODS = {
         paper="Shen et al., CVPR 2018",
         head_params={"trees": 5, "depth": 6, "units": 128, "seed": 0},
         callback=LeafUpdate,
-        callback_params={"leaf_update_steps": 50, "leaf_update_faces": 1024, "leaf_update_iterations": 20},
+        training_params={"leaf_update_steps": 50, "leaf_update_faces": 1024, "leaf_update_iterations": 20},
         switches={"variant": ("nll", "l2")},
     ),
     "soft_stagewise": AgeMethod(

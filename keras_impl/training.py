@@ -82,6 +82,9 @@ class Recipe:
             ">= 0 and below 1",
             lambda value: 0 <= value < 1,
         )
+        require_one_of("weighting.lds", self.weighting.get("lds", False), (True, False))
+        # The kernel is checked too, used or not.
+        age_weights([30.0], **{**self.weighting, "lds": True, "scheme": "inverse"})
         age_weights([30.0], **self.weighting)
         require_one_of("train.verbose", self.verbose, ("auto", 0, 1, 2))
         if self.augment not in AUGMENTERS:
@@ -191,7 +194,8 @@ def _method_callbacks(model, train, recipe):
     method = METHODS[model.method]
     if method.callback is None or "age" not in model.output_keys:
         return []
-    settings = {**method.settings, **model.method_params}
+    defaults = {**method.params, **method.training_params}
+    settings = {key: model.method_params.get(key, default) for key, default in defaults.items()}
     ages = train.labels.age[:, 0]
     return [method.callback(train.images, ages, batch_size=recipe.batch_size, seed=recipe.seed, **settings)]
 

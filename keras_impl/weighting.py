@@ -6,10 +6,12 @@ Inverse frequency, its square root, and label distribution smoothing (LDS; Yang 
 import numpy as np
 
 from faces.errors import UserError
+from keras_impl.checks import require_number
 
 SCHEMES = ("none", "inverse", "sqrt_inverse")
 KERNELS = ("gaussian", "triangular", "laplace")
 INVERSE_CLIP = (5, 1000)  # counts outside would give single faces of rare ages all the weight, as in the released code
+LONGEST_KERNEL = 99  # years; more than half of all ages on either side would smooth everything away
 TRUNCATE = 4  # standard deviations after which scipy's gaussian filter ends, which the released kernel comes from
 
 
@@ -57,10 +59,11 @@ def lds_kernel(kernel="gaussian", size=5, sigma=2.0):
     """
     if kernel not in KERNELS:
         raise UserError(f"Unknown LDS kernel {kernel!r}. Expected one of: {', '.join(KERNELS)}")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % 2 == 0:
-        raise UserError(f"The size of an LDS kernel must be an odd whole number. Received: {size!r}")
-    if not sigma > 0:
-        raise UserError(f"The sigma of an LDS kernel must be positive. Received: {sigma!r}")
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LONGEST_KERNEL or size % 2 == 0:
+        raise UserError(
+            f"The size of an LDS kernel must be an odd whole number up to {LONGEST_KERNEL}. Received: {size!r}"
+        )
+    require_number("The sigma of an LDS kernel", sigma, "> 0", lambda value: value > 0)
     half = size // 2
     offset = np.arange(-half, half + 1)
     if kernel == "triangular":

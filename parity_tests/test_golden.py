@@ -168,7 +168,7 @@ GRADIENTS = {
     "dldl_sigma2": (losses.dldl, Y, Z, {"sigma": 2.0}),
     "dldlv2": (losses.dldl_v2, MU, Z, {"age_std": SD}),
     "sord_abs": (losses.sord, Y, Z, {}),
-    "ucl_lambda1000": (losses.unimodal, Y, Z, PUBLISHED_UNIMODAL),
+    "ucl_lambda1000": (losses.unimodal, Y, Z, {"unimodal_weight": 1000.0, **PUBLISHED_UNIMODAL}),
 }
 
 

@@ -148,6 +148,43 @@ class TestScipy:
         output = np.stack([PREDICTED, noise], axis=1)
         np.testing.assert_allclose(values_of(losses.balanced_mse, AGE, output), expected, rtol=1e-11)
 
+    def test_balanced_mse_restores_the_gradient_of_the_squared_error(self):
+        """2 (o - y), less what the other labels pull; the factor 2 s^2 itself has no gradient in s."""
+        noise = RNG.uniform(2, 6, N)
+        gradient = gradient_of(losses.balanced_mse, AGE, np.stack([PREDICTED, noise], axis=1))
+        error = PREDICTED[:, None] - AGE
+        share = softmax(-(error**2) / (2 * noise[:, None] ** 2), axis=1)
+        np.testing.assert_allclose(gradient[:, 0], 2 * (error.diagonal() - (share * error).sum(axis=1)), rtol=1e-9)
+        # d/ds of d^2 / (2 s^2) is -d^2 / s^3.
+        expected = 2 / noise * ((share * error**2).sum(axis=1) - error.diagonal() ** 2)
+        np.testing.assert_allclose(gradient[:, 1], expected, rtol=1e-9)
+
+    @pytest.mark.parametrize("variant", ["bmc", "gai", "bni"])
+    def test_balanced_mse_holds_the_noise_above_its_floor(self, variant):
+        statistics = {
+            "mixture_weights": [0.5, 0.5],
+            "mixture_means": [20.0, 60.0],
+            "mixture_variances": [9.0, 25.0],
+            "bucket_weights": np.full(101, 1 / 101),
+        }
+        values = [
+            values_of(losses.balanced_mse, AGE, np.stack([PREDICTED, np.full(N, noise)], axis=1), variant=variant,
+                      min_noise=0.5, **statistics)
+            for noise in (0.0, 0.3, -0.5, 0.5, 0.6)
+        ]  # fmt: skip
+        for value in values[:3]:
+            np.testing.assert_allclose(value, values[3], rtol=1e-12)
+        assert np.abs(values[4] - values[3]).max() > 1e-3
+
+    def test_forest_leaves_have_no_gradient(self):
+        route = np.log(RNG.dirichlet(np.ones(8), (N, 5)))
+        leaves = RNG.uniform(1, 90, (2, 5, 8))
+        output = np.stack(np.broadcast_arrays(route, *leaves), axis=1)
+        for variant in ("nll", "l2"):
+            gradient = gradient_of(losses.deep_regression_forest, AGE, output, variant=variant)
+            assert np.abs(gradient[:, 0]).max() > 1e-2
+            np.testing.assert_array_equal(gradient[:, 1:], 0)
+
     def test_epsilon_annealed_ends_at_the_epsilon_error(self):
         std = RNG.uniform(0.5, 9, N)
         expected = 1 - norm.pdf(PREDICTED, AGE, std) / norm.pdf(0, 0, std)

@@ -12,6 +12,7 @@ from torch_ref.checks import check_known
 from torch_ref.forest import MIN_LEAF_VARIANCE, leaf_positions
 
 IMPORTANCE_SCHEMES = ("coral", "niu")
+STARTS = ("prior", "published")
 
 MIXTURE_COMPONENTS = 8
 MIXTURE_ROUNDS = 200
@@ -52,6 +53,36 @@ def fit_importance_weights(train_ages, min_age, max_age, *, importance_weights=N
     return {"importance_weights": (roots / roots.sum()).tolist()}
 
 
+def fit_ranks(train_ages, min_age, max_age, *, importance_weights=None, start="prior", **_):
+    """The ranks' weights of fit_importance_weights and, for the start "prior", their biases as initial_bias.
+
+    b_k = log((A_k + s_k) / (N - A_k + 1 - s_k)), the log-odds of an age above rank k: A_k of the N known ages are, and
+    s_k = (K - 1 - k) / K of one more that is spread evenly over the classes. The start "published" leaves the biases
+    to the head.
+    """
+    fitted = fit_importance_weights(train_ages, min_age, max_age, importance_weights=importance_weights)
+    if not _starts_at_prior(start):
+        return fitted
+    counts = _class_counts(train_ages, min_age, max_age)
+    above, spread = _numbers_above(counts)
+    odds = (above + spread) / (counts.sum() - above + (1 - spread))
+    return fitted | {"initial_bias": np.log(odds).tolist()}
+
+
+def fit_conditional_ranks(train_ages, min_age, max_age, *, start="prior", **_):
+    """For the start "prior" the log-odds of an age above rank k among those above rank k - 1, as initial_bias.
+
+    b_k = log((A_k + s_k) / (n_k + 1 / K)) with A_k and s_k of fit_ranks and n_k the known ages of class k. The start
+    "published" gives nothing.
+    """
+    if not _starts_at_prior(start):
+        return {}
+    counts = _class_counts(train_ages, min_age, max_age)
+    above, spread = _numbers_above(counts)
+    odds = (above + spread) / (counts[:-1] + 1 / len(counts))
+    return {"initial_bias": np.log(odds).tolist()}
+
+
 def fit_balanced_mse(train_ages, min_age, max_age, *, variant="bmc", **_):
     """The mean and the variant's statistics of the training ages: a mixture of normal distributions or a histogram."""
     fitted = fit_mean(train_ages, min_age, max_age)
@@ -73,6 +104,17 @@ def fit_leaves(train_ages, min_age, max_age, *, trees=5, depth=6, **_):
         "leaf_mean": np.quantile(ages, positions).tolist(),
         "leaf_variance": np.full(positions.shape, variance).tolist(),
     }
+
+
+def _starts_at_prior(start):
+    check_known("start", start, STARTS)
+    return start == "prior"
+
+
+def _numbers_above(counts):
+    """How many ages are above each rank, and how much of one age spread evenly over the classes, each (K - 1,)."""
+    classes = len(counts)
+    return counts.sum() - counts.cumsum()[:-1], np.arange(classes - 1, 0, -1) / classes
 
 
 def _fit_mixture(ages):

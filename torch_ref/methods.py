@@ -15,11 +15,13 @@ class AgeMethod:
         head: key of torch_ref.heads.HEADS.
         params: the loss' parameters and their defaults.
         needs: what the loss wants beside age and output, any of "age_std", "age_low", "age_high", "progress".
-        fit: fn(train_ages, min_age, max_age, **params, **head_params) -> dict taken from the training labels, or None.
-            A key that is in params is a parameter of the loss, any other an argument of the head.
+        fit: fn(train_ages, min_age, max_age, **params, **head_params, **training_params) -> dict taken from the
+            training labels, or None. A key that is in params is a parameter of the loss, any other an argument of the
+            head.
         paper: where the method was published.
         head_params: the head's arguments that may be set, and their defaults.
         batch_coupled: whether a sample's loss depends on the other known ages of its batch.
+        training_params: what only fit takes, and the defaults.
     """
 
     loss: Callable
@@ -30,6 +32,7 @@ class AgeMethod:
     paper: str = ""
     head_params: Mapping = field(default_factory=dict)
     batch_coupled: bool = False
+    training_params: Mapping = field(default_factory=dict)
 
 
 METHODS = {
@@ -80,23 +83,27 @@ METHODS = {
         losses.coral,
         "rank",
         params={"importance_weights": None},
-        fit=fits.fit_importance_weights,
+        fit=fits.fit_ranks,
         paper="Cao, Mirjalili and Raschka, Rank Consistent Ordinal Regression for Neural Networks, PRL 2020",
         head_params={"bias": "free"},
+        training_params={"start": "prior"},
     ),
     "corn": AgeMethod(
         losses.corn,
         "conditional_rank",
         params={"normaliser": "examples"},
+        fit=fits.fit_conditional_ranks,
         paper="Shi, Cao and Raschka, Rank-Consistent Ordinal Regression Based on Conditional Probabilities, PAA 2023",
         batch_coupled=True,
+        training_params={"start": "prior"},
     ),
     "or_cnn": AgeMethod(
         losses.or_cnn,
         "independent_rank",
         params={"importance_weights": None},
-        fit=fits.fit_importance_weights,
+        fit=fits.fit_ranks,
         paper="Niu et al., Ordinal Regression with Multiple Output CNN for Age Estimation, CVPR 2016",
+        training_params={"start": "prior"},
     ),
     "dldl": AgeMethod(
         losses.dldl,
@@ -122,7 +129,7 @@ METHODS = {
     "unimodal": AgeMethod(
         losses.unimodal,
         "distribution",
-        params={"unimodal_weight": 1000.0, "variance_floor": 1 / 12},
+        params={"unimodal_weight": 10.0, "variance_floor": 1 / 12},
         paper="Li et al., Unimodal-Concentrated Loss: Fully Adaptive Label Distribution Learning, CVPR 2022",
     ),
     "interval": AgeMethod(

@@ -12,10 +12,12 @@ class _RankDecodes(AgeHead):
 
     DECODES = ("rank", "expectation")
 
-    @property
-    def tasks(self):
-        """K - 1."""
-        return len(self.grid) - 1
+    def __init__(self, *, initial_bias=None, **kwargs):
+        super().__init__(**kwargs)
+        self.tasks = len(self.grid) - 1
+        self.initial_bias = None if initial_bias is None else [float(value) for value in initial_bias]
+        if initial_bias is not None and len(self.initial_bias) != self.tasks:
+            raise ValueError(f"initial_bias needs {self.tasks} numbers. Received: {len(self.initial_bias)}")
 
     def probabilities(self, output):
         """(N, K) probability of each age.
@@ -34,17 +36,21 @@ class _RankDecodes(AgeHead):
             exceeds = ops.cast(exceeds > 0.5, output.dtype)
         return self.min_age + ops.sum(exceeds, axis=-1)
 
+    def get_config(self):
+        return {**super().get_config(), "initial_bias": self.initial_bias}
+
 
 @keras.saving.register_keras_serializable("faces")
 class RankHead(_RankDecodes):
     """One shared score plus one bias a task (CORAL, Cao et al. 2020).
 
     Args:
-        bias: "free" biases start at 1, ..., 1 / (K - 1) as in coral_pytorch and may get out of order in training;
-            "ordered" ones fall by softplus(step) from task to task and start at the same values.
+        bias: "free" biases may get out of order in training; "ordered" ones fall by softplus(step) from task to task.
+        initial_bias: K - 1 starts, falling; None is coral_pytorch's 1, ..., 1 / (K - 1).
     """
 
     BIASES = ("free", "ordered")
+    LEAST_STEP = 0.01  # of ordered biases at the start: where softplus is flatter, a step would hardly learn
 
     def __init__(self, *, bias="free", **kwargs):
         super().__init__(**kwargs)
@@ -55,12 +61,15 @@ class RankHead(_RankDecodes):
 
     def build(self, input_shape):
         self.score.build(input_shape)
+        start = (self.tasks - np.arange(self.tasks)) / self.tasks
+        if self.initial_bias is not None:
+            start = np.array(self.initial_bias)
         if self.bias == "free":
-            self.rank_bias = self.constant_weight((self.tasks - np.arange(self.tasks)) / self.tasks, "rank_bias")
+            self.rank_bias = self.constant_weight(start, "rank_bias")
         else:
-            self.first_bias = self.constant_weight(np.ones(1), "first_bias")
-            step = np.log(np.expm1(1 / self.tasks))  # softplus(step) = 1 / (K - 1)
-            self.bias_steps = self.constant_weight(np.full(self.tasks - 1, step), "bias_steps")
+            self.first_bias = self.constant_weight(start[:1], "first_bias")
+            falls = np.maximum(start[:-1] - start[1:], self.LEAST_STEP)
+            self.bias_steps = self.constant_weight(np.log(np.expm1(falls)), "bias_steps")  # softplus(step) = fall
         self.built = True
 
     def call(self, features):
@@ -78,11 +87,20 @@ class RankHead(_RankDecodes):
 
 @keras.saving.register_keras_serializable("faces")
 class IndependentRankHead(_RankDecodes):
-    """One independent logit a task (OR-CNN, Niu et al. 2016)."""
+    """One independent logit a task (OR-CNN, Niu et al. 2016).
+
+    Args:
+        initial_bias: K - 1 starts of the biases; None is 0.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.logits = self.dense(self.tasks, "logits")
+        start = 0.0 if self.initial_bias is None else np.array(self.initial_bias)
+        self.logits = self.dense(
+            self.tasks,
+            "logits",
+            bias_initializer=lambda shape, dtype: ops.convert_to_tensor(start * np.ones(shape), dtype),
+        )
 
     def build(self, input_shape):
         self.logits.build(input_shape)

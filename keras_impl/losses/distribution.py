@@ -1,15 +1,18 @@
 """Losses on the logits of a distribution over the age grid whose target is one age or an interval of ages."""
 
+import math
+
 from keras import ops
 
 from keras_impl.losses.grid import (
     age_index,
     age_values,
+    at_class,
     class_numbers,
     clip_to_grid,
-    log_probability_of_class,
     moments,
     replace_unknown,
+    require_positive,
     require_word,
     shifted_log_sum_exp,
 )
@@ -28,7 +31,7 @@ def cross_entropy(age, output, *, min_age=0):
     """
     output = ops.convert_to_tensor(output)
     age = clip_to_grid(age, output, min_age, ops.shape(output)[1])
-    return -log_probability_of_class(output, age_index(age, min_age))
+    return -at_class(ops.log_softmax(output, axis=-1), age_index(age, min_age))
 
 
 def mean_variance(age, output, *, min_age=0, mean_weight=0.2, variance_weight=0.05):
@@ -42,8 +45,9 @@ def mean_variance(age, output, *, min_age=0, mean_weight=0.2, variance_weight=0.
     """
     output = ops.convert_to_tensor(output)
     age = clip_to_grid(age, output, min_age, output.shape[1])
-    mean, variance = moments(ops.softmax(output, axis=-1), age_values(output, min_age))
-    classification = -log_probability_of_class(output, age_index(age, min_age))
+    log_probabilities = ops.log_softmax(output, axis=-1)
+    mean, variance = moments(ops.exp(log_probabilities), age_values(output, min_age))
+    classification = -at_class(log_probabilities, age_index(age, min_age))
     return classification + mean_weight * 0.5 * ops.square(mean - age) + variance_weight * variance
 
 
@@ -61,10 +65,13 @@ def mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25
     """
     require_word("entropy", entropy, ENTROPIES)
     output = ops.convert_to_tensor(output)
-    probabilities = ops.softmax(output, axis=-1)
+    log_probabilities = ops.log_softmax(output, axis=-1)
+    probabilities = ops.exp(log_probabilities)
     order = ops.argsort(ops.argsort(-probabilities, axis=-1), axis=-1)  # place of each class, 0 = most probable
     residue = _residue_entropy(probabilities, order >= top_k, entropy)
-    return _classification_and_mean(age, output, probabilities, min_age, mean_weight) + residue_weight * residue
+    return (
+        _classification_and_mean(age, log_probabilities, probabilities, min_age, mean_weight) + residue_weight * residue
+    )
 
 
 def adaptive_mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25, entropy="paper"):
@@ -75,14 +82,17 @@ def adaptive_mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_we
     """
     require_word("entropy", entropy, ENTROPIES)
     output = ops.convert_to_tensor(output)
-    probabilities = ops.softmax(output, axis=-1)
+    log_probabilities = ops.log_softmax(output, axis=-1)
+    probabilities = ops.exp(log_probabilities)
     index = age_index(clip_to_grid(age, output, min_age, output.shape[1]), min_age)
-    of_truth = ops.take_along_axis(probabilities, index[:, None], axis=-1)  # (N, 1)
+    of_truth = at_class(ops.stop_gradient(probabilities), index)[:, None]
     residue = _residue_entropy(probabilities, probabilities < of_truth, entropy)
-    return _classification_and_mean(age, output, probabilities, min_age, mean_weight) + residue_weight * residue
+    return (
+        _classification_and_mean(age, log_probabilities, probabilities, min_age, mean_weight) + residue_weight * residue
+    )
 
 
-def unimodal(age, output, *, min_age=0, unimodal_weight=1000.0, variance_floor=1 / 12):
+def unimodal(age, output, *, min_age=0, unimodal_weight=10.0, variance_floor=1 / 12):
     """Unimodal-concentrated loss (Li et al., CVPR 2022): ln(w) / 2 + (m - y)^2 / (2 w) + weight * violations.
 
     The violations sum every rise of the distribution above the true age and every fall below it.
@@ -90,18 +100,20 @@ def unimodal(age, output, *, min_age=0, unimodal_weight=1000.0, variance_floor=1
     Args:
         age: (N,) years.
         output: (N, K) logits.
+        unimodal_weight: the published 1000 lets the shape drown the place: trained from scratch with it, the age stays
+            where it starts.
         variance_floor: w = v + floor in years squared. 1/12 is the variance inside one year of the grid; with 1e-10, as
             published, a confident wrong prediction has a loss of 1e12 and no way back.
     """
+    require_positive("variance_floor", variance_floor)
     output = ops.convert_to_tensor(output)
     age = clip_to_grid(age, output, min_age, output.shape[1])
     probabilities = ops.softmax(output, axis=-1)
     mean, variance = moments(probabilities, age_values(output, min_age))
     width = variance + variance_floor
     concentrated = 0.5 * ops.log(width) + ops.square(mean - age) / (2.0 * width)
-    step = probabilities[:, 1:] - probabilities[:, :-1]
-    below = class_numbers(output.shape[1] - 1) < age_index(age, min_age)[:, None]
-    violations = ops.sum(ops.relu(ops.where(below, -step, step)), axis=-1)
+    index = age_index(age, min_age)
+    violations = ops.sum(_violation_signs(ops.stop_gradient(probabilities), index) * probabilities, axis=-1)
     return concentrated + unimodal_weight * violations
 
 
@@ -127,20 +139,32 @@ def interval(age, output, *, min_age=0, age_low=None, age_high=None):
     return (maximum - inside_maximum) + (logarithm - inside_logarithm)
 
 
-def _classification_and_mean(age, output, probabilities, min_age, mean_weight):
-    age = clip_to_grid(age, output, min_age, output.shape[1])
-    mean = ops.sum(probabilities * age_values(output, min_age), axis=-1)
-    classification = -log_probability_of_class(output, age_index(age, min_age))
+def _classification_and_mean(age, log_probabilities, probabilities, min_age, mean_weight):
+    age = clip_to_grid(age, probabilities, min_age, probabilities.shape[1])
+    mean = ops.sum(probabilities * age_values(probabilities, min_age), axis=-1)
+    classification = -at_class(log_probabilities, age_index(age, min_age))
     return classification + mean_weight * 0.5 * ops.square(mean - age)
 
 
 def _residue_entropy(probabilities, is_residue, entropy):
-    shifted = ops.where(is_residue, probabilities, ops.zeros_like(probabilities)) + RESIDUE_OFFSET
-    values = -shifted * ops.log(shifted)
-    if entropy == "monotone":
-        at_zero = -RESIDUE_OFFSET * ops.log(ops.full_like(values, RESIDUE_OFFSET))
-        values = ops.where(shifted > RESIDUE_PEAK, ops.full_like(values, RESIDUE_PEAK), values) - at_zero
-    return ops.sum(values, axis=-1)
+    shifted = ops.cast(is_residue, probabilities.dtype) * probabilities + RESIDUE_OFFSET
+    if entropy == "paper":
+        return -ops.sum(shifted * ops.log(shifted), axis=-1)
+    shifted = ops.where(shifted > RESIDUE_PEAK, ops.full_like(shifted, RESIDUE_PEAK), shifted)
+    at_zero = -RESIDUE_OFFSET * math.log(RESIDUE_OFFSET)
+    return -ops.sum(shifted * ops.log(shifted) + at_zero, axis=-1)
+
+
+def _violation_signs(probabilities, index):
+    """(N, K) s with sum_k s_k p_k = all falls of p below the true class and all rises above it.
+
+    The signs are constants of the gradient: the sum of the clipped differences costs twice as much.
+    """
+    step = probabilities[:, 1:] - probabilities[:, :-1]
+    below = class_numbers(step.shape[1]) < index[:, None]
+    falls, rises = ops.cast(step < 0, step.dtype), ops.cast(step > 0, step.dtype)
+    sign = ops.where(below, -falls, rises)  # of each difference in the sum
+    return ops.pad(sign, ((0, 0), (1, 0))) - ops.pad(sign, ((0, 0), (0, 1)))
 
 
 def _interval_classes(age, output, min_age, age_low, age_high):

@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_impl.forest import log_normal
-from keras_impl.losses.grid import log_sum_exp, replace_unknown, require_word
+from keras_impl.losses.grid import log_sum_exp, replace_unknown, require_positive, require_word
 
 
 def deep_regression_forest(age, output, *, min_age=0, variant="nll", min_variance=1 / 12):
@@ -18,6 +18,7 @@ def deep_regression_forest(age, output, *, min_age=0, variant="nll", min_varianc
         min_variance: least leaf variance in years squared.
     """
     require_word("variant", variant, ("nll", "l2"))
+    require_positive("min_variance", min_variance)
     output = ops.convert_to_tensor(output)
     age = replace_unknown(ops.cast(age, output.dtype), min_age)[:, None]  # (N, 1)
     log_route, mean, variance = output[:, 0], ops.stop_gradient(output[:, 1]), ops.stop_gradient(output[:, 2])

@@ -43,18 +43,20 @@ def spread(age_std, age, fallback):
     return ops.where(std < MIN_STD, MIN_STD * ops.ones_like(std), std)
 
 
-def log_probability_of_class(logits, index):
-    """(N,) log softmax of each row at its class."""
-    return ops.take_along_axis(ops.log_softmax(logits, axis=-1), index[:, None], axis=-1)[:, 0]
+def at_class(values, index):
+    """(N,) value of each row of (N, K) at its class."""
+    return ops.take_along_axis(values, index[:, None], axis=-1)[:, 0]
 
 
 def moments(probabilities, ages):
     """(mean, variance) of each row, (N,) years and years squared.
 
-    The variance is computed around the mean: E[a^2] - m^2 cancels in float32.
+    The variance is computed around the mean: E[a^2] - m^2 cancels in float32. Its derivative with respect to the mean
+    is 0, which saves the backward pass through it.
     """
     mean = ops.sum(probabilities * ages, axis=-1)
-    return mean, ops.sum(probabilities * ops.square(ages - mean[:, None]), axis=-1)
+    deviation = ages - ops.stop_gradient(mean)[:, None]
+    return mean, ops.sum(probabilities * ops.square(deviation), axis=-1)
 
 
 def shifted_log_sum_exp(values):
@@ -77,6 +79,12 @@ def constant(values, output):
     """A sequence of numbers as a tensor of the output's dtype, without a detour through float32."""
     dtype = keras.backend.standardize_dtype(output.dtype)
     return ops.convert_to_tensor(np.asarray(values, dtype=dtype))
+
+
+def require_positive(name, value):
+    """ValueError unless a number is above 0."""
+    if not value > 0:
+        raise ValueError(f"{name} must be positive. Received: {value!r}")
 
 
 def require_word(name, value, known):

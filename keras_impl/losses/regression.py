@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_impl.losses.grid import constant, log_sum_exp, replace_unknown, require_word, spread
+from keras_impl.losses.grid import constant, log_sum_exp, replace_unknown, require_positive, require_word, spread
 
 VARIANTS = ("bmc", "gai", "bni")
 
@@ -20,6 +20,7 @@ def mse(age, output, *, min_age=0):
 
 def huber(age, output, *, min_age=0, beta=1.0):
     """Huber's loss in the smooth-L1 form: d^2 / (2 beta) below `beta` years of error, |d| - beta / 2 above; (N,)."""
+    require_positive("beta", beta)
     error = ops.abs(_error(age, output, min_age))
     return ops.where(error < beta, 0.5 * ops.square(error) / beta, error - 0.5 * beta)
 
@@ -73,6 +74,7 @@ def balanced_mse(
         min_noise: least s in years, below which the loss would have no floor.
     """
     require_word("variant", variant, VARIANTS)
+    require_positive("min_noise", min_noise)
     output = ops.convert_to_tensor(output)
     if len(output.shape) != 2 or output.shape[1] != 2:
         raise ValueError(f"balanced_mse expects output of shape (N, 2). Received: {tuple(output.shape)}")

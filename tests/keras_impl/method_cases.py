@@ -9,31 +9,19 @@ from keras_impl.methods import METHODS, fitted_settings
 K = 101
 TREES, DEPTH = 2, 4
 TRAIN_AGES = np.random.default_rng(11).gamma(4, 9, 500)  # of the fitted parameters: skewed, some beyond the grid
-# Switches beside the defaults; every method is also a case with none.
-SWITCHES = {
-    "mean_residue": [{"entropy": "monotone"}, {"top_k": 1}],
-    "adaptive_mean_residue": [{"entropy": "monotone"}],
-    "coral": [{"importance_weights": "coral"}, {"bias": "ordered"}],
-    "or_cnn": [{"importance_weights": "niu"}],
-    "corn": [{"normaliser": "tasks"}],
-    "dldl_v2": [{"kl_reduction": "element"}],
-    "sord": [{"metric": "squared"}],
-    "balanced_mse": [{"variant": "gai"}, {"variant": "bni"}],
-    "deep_regression_forest": [{"variant": "l2"}],
-    "soft_stagewise": [{"stage_activation": "relu"}],
-}
-# Switches of the head do not change the loss on a given output.
-HEAD_SWITCHES = {("coral", "bias"), ("soft_stagewise", "stage_activation")}
 
 
 def _cases(keep):
+    """Every method with its defaults, and once more for each further word of each of its switches that is kept."""
     pairs = [(name, {}) for name in METHODS]
-    pairs += [(name, values) for name, many in SWITCHES.items() for values in many if keep(name, values)]
-    return [pytest.param(name, values, id="-".join([name, *map(str, values.values())])) for name, values in pairs]
+    for name, method in METHODS.items():
+        for key, words in method.switches.items():
+            pairs += [(name, {key: word}) for word in words[1:] if keep(method, key)]
+    return [pytest.param(name, values, id="-".join([name, *values.values()])) for name, values in pairs]
 
 
-CASES = _cases(lambda name, values: True)
-LOSS_CASES = _cases(lambda name, values: (name, *values) not in HEAD_SWITCHES)
+CASES = _cases(lambda method, key: True)
+LOSS_CASES = _cases(lambda method, key: key in method.params)
 
 
 def loss_params(name, values):

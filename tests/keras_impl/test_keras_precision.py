@@ -174,10 +174,9 @@ def movement(name, values, **arguments):
 
 
 COUNTING = {"rank", "independent_rank", "conditional_rank"}
-SCALES = [(name, {"scale": "normalised"}) for name in METHODS if "scale" in METHODS[name].head_params]
 
 
-@pytest.mark.parametrize(("name", "values"), [*(case.values for case in CASES), *SCALES])
+@pytest.mark.parametrize(("name", "values"), CASES)
 def test_bfloat16_features_hardly_move_the_age(name, values):
     """A count of tasks can only move by whole years; there the average over the faces is held to the same limit."""
     if METHODS[name].head in COUNTING:

@@ -43,6 +43,25 @@ class TestRanks:
         logits = np.asarray(head(np.zeros((1, 6), "float32")))[0]
         np.testing.assert_allclose(logits, np.arange(K - 1, 0, -1) / (K - 1), atol=1e-6)
 
+    def test_given_start(self):
+        """Equal neighbours leave an ordered bias a step that can still learn."""
+        start = np.linspace(3, -3, K - 1)
+        start[50] = start[49]
+        for name, bias, expected in (
+            ("rank", {"bias": "free"}, start),
+            ("rank", {"bias": "ordered"}, start[0] - np.append(0, np.maximum(-np.diff(start), 0.01).cumsum())),
+            ("independent_rank", {}, start),
+            ("conditional_rank", {}, start),
+        ):
+            head = HEADS[name](initial_bias=start.tolist(), **bias)
+            head.build((None, 6))
+            np.testing.assert_allclose(np.asarray(head(np.zeros((1, 6), "float32")))[0], expected, atol=1e-5)
+
+    @pytest.mark.parametrize("name", ["rank", "independent_rank", "conditional_rank"])
+    def test_start_of_another_grid(self, name):
+        with pytest.raises(ValueError, match=r"100.*60"):
+            HEADS[name](initial_bias=[0.0] * 60)
+
     def test_ordered_biases_by_the_definition(self):
         """b_0 = first, then each falls by softplus(step)."""
         head = built_head("rank", bias="ordered")
@@ -183,23 +202,57 @@ class TestFit:
         for task in range(10, 70):
             above = sum(age > task for age in self.CLASSES)
             sides.append(max(above, len(self.CLASSES) - above) ** 0.5)
-        expected = np.array(sides) / max(sides)
-        (weights,) = self.fitted(name, importance_weights="coral").values()
-        np.testing.assert_allclose(weights, expected, rtol=1e-12)
+        weights = self.fitted(name, importance_weights="coral")["importance_weights"]
+        np.testing.assert_allclose(weights, np.array(sides) / max(sides), rtol=1e-12)
 
     @pytest.mark.parametrize("name", ["coral", "or_cnn"])
     def test_importance_weights_of_niu(self, name):
         roots = np.array([self.CLASSES.count(age) ** 0.5 for age in range(10, 70)])
-        (weights,) = self.fitted(name, importance_weights="niu").values()
+        weights = self.fitted(name, importance_weights="niu")["importance_weights"]
         np.testing.assert_allclose(weights, roots / roots.sum(), rtol=1e-12)
 
     @pytest.mark.parametrize("given", [None, [1.0] * 60])
     def test_given_importance_weights_stay(self, given):
-        assert self.fitted("coral", importance_weights=given) == {}
+        assert "importance_weights" not in self.fitted("coral", importance_weights=given)
 
-    def test_unknown_word(self):
-        with pytest.raises(ValueError, match=r"coral.*niu.*square"):
-            self.fitted("coral", importance_weights="square")
+    @pytest.mark.parametrize(("key", "known"), [("importance_weights", ("coral", "niu")), ("start", ("prior",))])
+    def test_unknown_word(self, key, known):
+        with pytest.raises(ValueError, match=key) as refusal:
+            self.fitted("coral", **{key: "square"})
+        assert all(word in str(refusal.value) for word in [*known, "square"])
+
+    def share(self, age):
+        """Of one more face, spread evenly over the 61 classes, above this age."""
+        return (70 - age) / 61
+
+    @pytest.mark.parametrize("name", ["coral", "or_cnn"])
+    def test_tasks_start_at_their_log_odds(self, name):
+        expected = []
+        for task in range(10, 70):
+            above = sum(age > task for age in self.CLASSES) + self.share(task)
+            expected.append(np.log(above / (len(self.CLASSES) + 1 - above)))
+        np.testing.assert_allclose(self.fitted(name)["initial_bias"], expected, rtol=1e-11)
+
+    def test_conditional_tasks_start_at_their_log_odds(self):
+        expected = []
+        for task in range(10, 70):
+            above = sum(age > task for age in self.CLASSES) + self.share(task)
+            expected.append(np.log(above / (self.CLASSES.count(task) + 1 / 61)))
+        np.testing.assert_allclose(self.fitted("corn")["initial_bias"], expected, rtol=1e-11)
+
+    @pytest.mark.parametrize("name", ["coral", "or_cnn", "corn"])
+    @pytest.mark.parametrize("bias", ["free", "ordered"])
+    def test_a_head_started_so_predicts_the_median(self, name, bias):
+        """Features of 0, so the biases alone decide."""
+        arguments = {"bias": bias} if name == "coral" else {}
+        head = HEADS[METHODS[name].head](min_age=10, max_age=70, **arguments, **self.fitted(name))
+        head.build((None, 6))
+        age = np.asarray(head.decode(head(np.zeros((1, 6), "float32"))))
+        assert abs(age[0] - np.median(self.CLASSES)) <= 1
+
+    @pytest.mark.parametrize("name", ["coral", "or_cnn", "corn"])
+    def test_published_start(self, name):
+        assert self.fitted(name, start="published") == {}
 
     def test_bucket_weights(self):
         shares = [self.CLASSES.count(age) / len(self.CLASSES) for age in range(10, 71)]

@@ -14,7 +14,10 @@ from torch_ref.methods import METHODS
 
 VARIANTS = [
     *((name, {}) for name, method in METHODS.items() if method.fit),
+    *((name, {"start": "published"}) for name in ("coral", "or_cnn", "corn")),
     *((name, {"importance_weights": word}) for name in ("coral", "or_cnn") for word in ("coral", "niu")),
+    ("coral", {"bias": "ordered"}),
+    ("or_cnn", {"importance_weights": "niu", "start": "published"}),
     ("balanced_mse", {"variant": "gai"}),
     ("balanced_mse", {"variant": "bni"}),
     ("deep_regression_forest", {"trees": 3, "depth": 4, "units": 20}),
@@ -33,7 +36,8 @@ def ages():
 def fit(name, ages, min_age=18, max_age=60, **changes):
     """Fit with the method's settings, as a training does."""
     method = METHODS[name]
-    return method.fit(ages, min_age, max_age, **{**method.params, **method.head_params, **changes})
+    defaults = {**method.params, **method.head_params, **method.training_params}
+    return method.fit(ages, min_age, max_age, **{**defaults, **changes})
 
 
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
@@ -42,7 +46,8 @@ def test_fitted_values_are_arguments_of_the_loss_or_the_head(ages, name, changes
     settings = {**method.params, **method.head_params, **changes, **fitted}
     head_arguments = inspect.signature(HEADS[method.head]).parameters
     assert set(fitted) <= set(method.params) | set(head_arguments)
-    arguments = {key: value for key, value in settings.items() if key not in method.params}
+    no_arguments = {*method.params, *method.training_params}
+    arguments = {key: value for key, value in settings.items() if key not in no_arguments}
     head = HEADS[method.head](4, min_age=18, max_age=60, **arguments)
     output = head(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)))
     params = {key: value for key, value in settings.items() if key in method.params}
@@ -58,8 +63,8 @@ def test_unknown_ages_are_ignored(ages, name, changes):
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
 @pytest.mark.parametrize("ages", [[], [math.nan, math.nan]])
 def test_no_known_age_is_refused(name, changes, ages):
-    if name in ("coral", "or_cnn") and not changes:
-        assert fit(name, ages) == {}
+    if changes == {"start": "published"}:
+        assert fit(name, ages, **changes) == {}
         return
     with pytest.raises(UserError, match="known training age"):
         fit(name, ages, **changes)
@@ -95,7 +100,8 @@ def test_coral_weights_equal_coral_cnn_s_where_every_age_occurs():
 
 @pytest.mark.parametrize("given", [None, [0.5] * 42, np.ones(42)])
 def test_given_importance_weights_are_kept(ages, given):
-    assert fit("coral", ages, importance_weights=given) == {}
+    assert fit("coral", ages, importance_weights=given, start="published") == {}
+    assert set(fit("coral", ages, importance_weights=given)) == {"initial_bias"}
 
 
 def test_unknown_importance_weights_list_the_known(ages):
@@ -106,6 +112,60 @@ def test_unknown_importance_weights_list_the_known(ages):
 def test_niu_weights_without_an_age_below_the_last_are_refused():
     with pytest.raises(UserError, match=r"below the last one, 60"):
         fit("or_cnn", [60, 71], importance_weights="niu")
+
+
+@pytest.mark.parametrize(
+    ("name", "odds"),
+    [
+        ("coral", [8.8 / 1.2, 6.6 / 3.4, 6.4 / 3.6, 2.2 / 7.8]),
+        ("or_cnn", [8.8 / 1.2, 6.6 / 3.4, 6.4 / 3.6, 2.2 / 7.8]),
+        ("corn", [8.8 / 1.2, 6.6 / 2.2, 6.4 / 0.2, 2.2 / 4.2]),
+    ],
+)
+def test_prior_biases_by_hand(name, odds):
+    # Ages 10..14 with 1, 2, 0, 4 and 2 samples and a fifth of one more in each; 8, 6, 6 and 2 above the ranks.
+    ages = [3.0, 11.0, 11.4, math.nan, 12.5, 13, 13, 13.2, 13.6, 40]
+    fitted = fit(name, ages, 10, 14)
+    assert set(fitted) == {"initial_bias"} and isinstance(fitted["initial_bias"], list)
+    np.testing.assert_allclose(fitted["initial_bias"], np.log(odds), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["coral", "or_cnn"])
+def test_prior_probabilities_are_the_shares_of_the_ages_above_the_ranks(ages, name):
+    index = np.floor(ages[~np.isnan(ages)].clip(18, 60) + 0.5) - 18
+    # Each class once more, each sample 43 times: the one age spread over the 43 classes in whole numbers.
+    samples = np.concatenate([np.repeat(index, 43), np.arange(43)])
+    shares = [(samples > rank).mean() for rank in range(42)]
+    fitted = torch.tensor(fit(name, ages)["initial_bias"], dtype=torch.float64)
+    np.testing.assert_allclose(fitted.sigmoid(), shares, rtol=1e-12)
+
+
+def test_prior_probabilities_of_corn_are_the_shares_among_those_who_reach_the_rank(ages):
+    index = np.floor(ages[~np.isnan(ages)].clip(18, 60) + 0.5) - 18
+    samples = np.concatenate([np.repeat(index, 43), np.arange(43)])
+    shares = [(samples[samples >= rank] > rank).mean() for rank in range(42)]
+    fitted = torch.tensor(fit("corn", ages)["initial_bias"], dtype=torch.float64)
+    np.testing.assert_allclose(fitted.sigmoid(), shares, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["coral", "or_cnn", "corn"])
+def test_prior_biases_of_one_age_are_finite(name):
+    for age in (0.0, 37.0, 100.0):
+        fitted = fit(name, [age] * 100_000, 0, 100)["initial_bias"]
+        assert len(fitted) == 100 and np.isfinite(fitted).all()
+
+
+@pytest.mark.parametrize("name", ["coral", "or_cnn"])
+def test_prior_biases_stand_beside_the_weights(ages, name):
+    weights = fit(name, ages, importance_weights="niu", start="published")
+    assert set(weights) == {"importance_weights"}
+    assert fit(name, ages, importance_weights="niu") == weights | fit(name, ages)
+
+
+@pytest.mark.parametrize("name", ["coral", "or_cnn", "corn"])
+def test_unknown_start_lists_the_known(ages, name):
+    with pytest.raises(UserError, match=r"Unknown start 'zero'.*prior, published"):
+        fit(name, ages, start="zero")
 
 
 def test_buckets_are_the_shares_of_the_rounded_ages():

@@ -22,6 +22,7 @@ from torch_ref.heads import (
 )
 
 HAVE_PROBABILITIES = ("distribution", "rank", "independent_rank", "conditional_rank")
+rank_heads = pytest.mark.parametrize("rank_head", [RankHead, IndependentRankHead, ConditionalRankHead])
 sigmoid_heads = pytest.mark.parametrize("sigmoid_head", [RankHead, IndependentRankHead])
 
 
@@ -74,7 +75,7 @@ def test_rank_head_is_the_coral_layer():
     torch.testing.assert_close(ours(features), theirs(features))
 
 
-@pytest.mark.parametrize("rank_head", [RankHead, IndependentRankHead, ConditionalRankHead])
+@rank_heads
 @pytest.mark.parametrize("scale", [1, 30])
 def test_rank_probabilities_agree_with_the_expectation_decode(rank_head, scale):
     """Out-of-order ranks too: the differences of the sorted probabilities telescope to the same sum."""
@@ -123,6 +124,53 @@ def test_ordered_biases_fall_by_the_softplus_of_the_steps():
 def test_ordered_biases_of_two_ages_are_one_bias():
     head = RankHead(3, max_age=1, bias="ordered")
     assert head(torch.zeros(1, 3)).tolist() == [[1]]
+
+
+@rank_heads
+@pytest.mark.parametrize("as_given", [list, np.array, torch.tensor])
+def test_ranks_start_at_the_initial_bias(rank_head, as_given):
+    biases = [3.0, -1.25, 0.5, -8.0]  # out of order too
+    head = rank_head(3, max_age=4, initial_bias=as_given(biases))
+    assert head(torch.zeros(2, 3)).tolist() == [biases] * 2
+    assert set(head.state_dict()) == set(rank_head(3, max_age=4).state_dict())
+    assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in head.parameters())
+
+
+@rank_heads
+def test_initial_bias_leaves_the_weights_alone(rank_head):
+    heads = []
+    for initial_bias in (None, [0.0] * 4):
+        torch.manual_seed(6)
+        heads.append(rank_head(3, max_age=4, initial_bias=initial_bias))
+    weights = [getattr(head, "score" if rank_head is RankHead else "logits").weight for head in heads]
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("rank_head", [IndependentRankHead, ConditionalRankHead])
+def test_logits_without_an_initial_bias_are_a_torch_layer(rank_head):
+    torch.manual_seed(6)
+    head = rank_head(3, max_age=4)
+    torch.manual_seed(6)
+    layer = torch.nn.Linear(3, 4)
+    assert torch.equal(head.logits.weight, layer.weight) and torch.equal(head.logits.bias, layer.bias)
+
+
+def test_ordered_biases_start_at_falling_initial_ones():
+    biases = [9.5, 9.25, 2.0, -1.0, -1000.0]
+    head = RankHead(3, max_age=5, bias="ordered", initial_bias=biases)
+    np.testing.assert_allclose(head(torch.zeros(1, 3)).detach(), [biases], rtol=1e-6)
+
+
+def test_ordered_biases_start_a_hundredth_apart_where_the_initial_ones_do_not_fall():
+    head = RankHead(3, max_age=4, bias="ordered", initial_bias=[2.0, 2.0, 2.5, 2.495])
+    np.testing.assert_allclose(head(torch.zeros(1, 3)).detach(), [[2, 1.99, 1.98, 1.97]], rtol=1e-6)
+
+
+@rank_heads
+@pytest.mark.parametrize("initial_bias", [[1.0] * 9, [1.0] * 11, 1.0, [[1.0] * 10], [[1.0]] * 10])
+def test_initial_bias_of_another_shape_is_refused(rank_head, initial_bias):
+    with pytest.raises(UserError, match=r"initial_bias.*\(10,\)\. Received: \("):
+        rank_head(3, max_age=10, initial_bias=initial_bias)
 
 
 def test_conditional_decode_golden(golden, inputs):

@@ -52,6 +52,20 @@ def test_params_and_head_params_share_no_name(name):
 
 
 @every_method
+def test_training_params_are_the_defaults_of_the_fit_alone(name):
+    method = METHODS[name]
+    signature = inspect.signature(method.fit).parameters if method.fit else {}
+    assert method.training_params == {key: signature[key].default for key in method.training_params}
+    head_arguments = inspect.signature(HEADS[method.head]).parameters
+    assert not set(method.training_params) & {*method.params, *method.head_params, *head_arguments}
+
+
+def test_methods_of_ranks_start_at_the_prior():
+    started = {name: dict(method.training_params) for name, method in METHODS.items() if method.training_params}
+    assert started == {name: {"start": "prior"} for name in ("coral", "corn", "or_cnn")}
+
+
+@every_method
 def test_batch_coupled_methods_are_marked(name):
     method = METHODS[name]
     age = torch.tensor([20.0, 25.5, 33.0, 60.0])
@@ -85,3 +99,21 @@ def test_fitted_arguments_are_what_the_head_predicts_at_first(name):
     params = METHODS[name].fit([18.0, 30.0, 31.0], 0, 100)
     head = HEADS[METHODS[name].head](3, **params)
     assert head(torch.zeros(1, 3)).item() == pytest.approx(params["initial_bias"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("coral", {}), ("coral", {"bias": "ordered"}), ("or_cnn", {}), ("corn", {})]
+)
+@pytest.mark.parametrize("decode", ["rank", "expectation"])
+def test_rank_heads_predict_the_middle_of_the_training_ages_at_first(name, arguments, decode):
+    """The median for the rank decode, the mean for the expectation."""
+    ages = np.random.default_rng(0).gamma(4, 9, 2001).round().clip(5, 90)
+    assert abs(np.median(ages) - ages.mean()) > 2
+    fitted = METHODS[name].fit(ages, 5, 90)
+    head = HEADS[METHODS[name].head](3, min_age=5, max_age=90, decode=decode, **arguments, **fitted)
+    first = head.decode(head(torch.zeros(1, 3))).item()
+    if decode == "rank":
+        assert abs(first - np.median(ages)) <= 1
+    else:
+        # One age more, spread over the grid: 1/2002 of the grid's middle.
+        assert first == pytest.approx((ages.sum() + 47.5) / 2002, abs=0.05 if arguments else 1e-4)

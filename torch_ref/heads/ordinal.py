@@ -2,13 +2,18 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from faces.errors import UserError
 from faces.labels import MAX_AGE, MIN_AGE
 from torch_ref.checks import check_known
 from torch_ref.heads.grid import register_ages
+
+# Ordered biases that are given fall by at least this much: an equal pair would need a step of -inf.
+MIN_FALL = 0.01
 
 
 class _OrdinalHead(nn.Module):
@@ -42,6 +47,20 @@ class _OrdinalHead(nn.Module):
     def _exceeds_half(self, output):
         return self._survival(output) > 0.5
 
+    def _checked_biases(self, initial_bias):
+        biases = torch.as_tensor(np.asarray(initial_bias, dtype=np.float64))
+        ranks = len(self.ages) - 1
+        if biases.shape != (ranks,):
+            raise UserError(f"initial_bias needs one number a rank, ({ranks},). Received: {tuple(biases.shape)}")
+        return biases
+
+    def _make_logits(self, in_features, initial_bias):
+        logits = nn.Linear(in_features, len(self.ages) - 1)
+        if initial_bias is not None:
+            with torch.no_grad():
+                logits.bias.copy_(self._checked_biases(initial_bias))
+        return logits
+
 
 class RankHead(_OrdinalHead):
     """Rank logits f: one score for all ranks and one bias a rank; output (N, K - 1), s(f_k) = P(age index > k).
@@ -51,8 +70,11 @@ class RankHead(_OrdinalHead):
     Args:
         bias: "free", the weight rank_bias (K - 1,), as in the paper; "ordered", biases that cannot get out of order,
             b_0 = first_bias and b_k = b_0 - sum_{1 <= j <= k} softplus(bias_steps_j), with K - 2 steps.
+        initial_bias: (K - 1,) biases at the start; None means 1, ..., 1 / (K - 1) as in the authors' coral_pytorch.
+            Ordered biases start at b_0 and fall by max(b_k - b_{k+1}, 0.01).
 
-    Either way the biases start at 1, ..., 1 / (K - 1) as in the authors' coral_pytorch.
+    Raises:
+        UserError: bias is unknown or initial_bias is not (K - 1,).
 
     Cao, Mirjalili and Raschka, Rank Consistent Ordinal Regression for Neural Networks with Application to Age
     Estimation, Pattern Recognition Letters 2020.
@@ -60,21 +82,28 @@ class RankHead(_OrdinalHead):
 
     BIASES = ("free", "ordered")
 
-    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank", bias="free"):
+    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank", bias="free", initial_bias=None):
         super().__init__(min_age=min_age, max_age=max_age, decode=decode)
         check_known("bias", bias, self.BIASES)
-        ranks = len(self.ages) - 1
         self.ordered = bias == "ordered"
         self.score = nn.Linear(in_features, 1, bias=False)
+        biases, falls = self._initial_biases_and_falls(initial_bias)
         if self.ordered:
-            self.first_bias = nn.Parameter(torch.ones(1))
-            # softplus(log(e^x - 1)) = x
-            self.bias_steps = nn.Parameter(torch.full((ranks - 1,), math.log(math.expm1(1 / ranks))))
+            self.first_bias = _parameter(biases[:1])
+            self.bias_steps = _parameter(_inverse_softplus(falls))
         else:
-            self.rank_bias = nn.Parameter(torch.arange(ranks, 0, -1) / ranks)
+            self.rank_bias = _parameter(biases)
 
     def forward(self, features):
         return self.score(features) + self._biases()  # (N, 1) + (K - 1,) -> (N, K - 1)
+
+    def _initial_biases_and_falls(self, initial_bias):
+        ranks = len(self.ages) - 1
+        if initial_bias is None:
+            biases = torch.arange(ranks, 0, -1, dtype=torch.float64) / ranks
+            return biases, torch.full((ranks - 1,), 1 / ranks, dtype=torch.float64)
+        biases = self._checked_biases(initial_bias)
+        return biases, (biases[:-1] - biases[1:]).clamp(min=MIN_FALL)
 
     def _biases(self):
         if not self.ordered:
@@ -89,12 +118,18 @@ class IndependentRankHead(_OrdinalHead):
 
     decode: "rank" min_age + sum_k 1[s(f_k) > 1/2]; "expectation" min_age + sum_k s(f_k).
 
+    Args:
+        initial_bias: (K - 1,) biases of the layer at the start; None means torch's own start of a linear layer.
+
+    Raises:
+        UserError: initial_bias is not (K - 1,).
+
     Niu et al., Ordinal Regression with Multiple Output CNN for Age Estimation, CVPR 2016.
     """
 
-    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank"):
+    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank", initial_bias=None):
         super().__init__(min_age=min_age, max_age=max_age, decode=decode)
-        self.logits = nn.Linear(in_features, len(self.ages) - 1)
+        self.logits = self._make_logits(in_features, initial_bias)
 
     def forward(self, features):
         return self.logits(features)
@@ -107,13 +142,19 @@ class ConditionalRankHead(_OrdinalHead):
 
     decode: "rank" min_age + sum_k 1[c_k > 1/2]; "expectation" min_age + sum_k c_k.
 
+    Args:
+        initial_bias: (K - 1,) biases of the layer at the start; None means torch's own start of a linear layer.
+
+    Raises:
+        UserError: initial_bias is not (K - 1,).
+
     Shi, Cao and Raschka, Deep Neural Networks for Rank-Consistent Ordinal Regression Based on Conditional
     Probabilities, Pattern Analysis and Applications 2023.
     """
 
-    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank"):
+    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank", initial_bias=None):
         super().__init__(min_age=min_age, max_age=max_age, decode=decode)
-        self.logits = nn.Linear(in_features, len(self.ages) - 1)
+        self.logits = self._make_logits(in_features, initial_bias)
 
     def forward(self, features):
         return self.logits(features)
@@ -133,3 +174,12 @@ class ConditionalRankHead(_OrdinalHead):
 
     def _exceeds_half(self, output):
         return self._log_survival(output) > math.log(0.5)
+
+
+def _parameter(values):
+    return nn.Parameter(values.to(torch.get_default_dtype()))
+
+
+def _inverse_softplus(values):
+    # log(e^x - 1) as x + log(1 - e^-x), which a large x does not overflow.
+    return values + (-torch.expm1(-values)).log()

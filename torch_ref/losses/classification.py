@@ -33,7 +33,7 @@ def mean_variance(age, output, *, min_age=0, mean_weight=0.2, variance_weight=0.
     return cross_entropy(age, output, min_age=min_age) + mean_weight * mean_term + variance_weight * variance
 
 
-def unimodal(age, output, *, min_age=0, unimodal_weight=1000.0, variance_floor=1 / 12):
+def unimodal(age, output, *, min_age=0, unimodal_weight=10.0, variance_floor=1 / 12):
     """Unimodal-concentrated loss: log(w) / 2 + (m - y)^2 / (2 w) + unimodal_weight sum_k relu(s_k (p_{k+1} - p_k)).
 
     m and v are the mean and variance of p = softmax(output), w = v + variance_floor; s_k is -1 below the age's class,
