@@ -160,7 +160,8 @@ class FaceModel(keras.Model):
     def _progress(self):
         if not self.total_steps:
             raise ValueError(f"Method {self.method!r} needs compile(total_steps=...) to know its progress.")
-        return ops.minimum(ops.cast(self.optimizer.iterations, "float32") / self.total_steps, 1.0)
+        share = ops.cast(self.optimizer.iterations, keras.config.floatx()) / self.total_steps
+        return ops.clip(share, 0.0, 1.0)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if "age" in self.output_keys:

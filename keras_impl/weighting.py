@@ -11,7 +11,6 @@ from keras_impl.checks import require_number
 SCHEMES = ("none", "inverse", "sqrt_inverse")
 KERNELS = ("gaussian", "triangular", "laplace")
 INVERSE_CLIP = (5, 1000)  # counts outside would give single faces of rare ages all the weight, as in the released code
-LONGEST_KERNEL = 99  # years; more than half of all ages on either side would smooth everything away
 TRUNCATE = 4  # standard deviations after which scipy's gaussian filter ends, which the released kernel comes from
 
 
@@ -40,7 +39,9 @@ def age_weights(
     counts = np.bincount(index, minlength=max_age + 1).astype(np.float64)
     frequency = np.sqrt(counts) if scheme == "sqrt_inverse" else np.clip(counts, *INVERSE_CLIP)
     if lds:
-        frequency = np.convolve(frequency, lds_kernel(kernel, kernel_size, kernel_sigma), mode="same")
+        smooth = np.convolve(frequency, lds_kernel(kernel, kernel_size, kernel_sigma))
+        # Not mode="same", which gives the length of the kernel where that is the longer one.
+        frequency = smooth[kernel_size // 2 :][: len(frequency)]
     inverse = 1.0 / frequency[index]
     weights[known] = inverse / inverse.mean()
     return weights
@@ -59,10 +60,8 @@ def lds_kernel(kernel="gaussian", size=5, sigma=2.0):
     """
     if kernel not in KERNELS:
         raise UserError(f"Unknown LDS kernel {kernel!r}. Expected one of: {', '.join(KERNELS)}")
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LONGEST_KERNEL or size % 2 == 0:
-        raise UserError(
-            f"The size of an LDS kernel must be an odd whole number up to {LONGEST_KERNEL}. Received: {size!r}"
-        )
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % 2 == 0:
+        raise UserError(f"The size of an LDS kernel must be an odd whole number. Received: {size!r}")
     require_number("The sigma of an LDS kernel", sigma, "> 0", lambda value: value > 0)
     half = size // 2
     offset = np.arange(-half, half + 1)

@@ -55,7 +55,8 @@ class ForestHead(AgeHead):
     def decode(self, output):
         """(N,) age in years, clipped to the grid."""
         of_tree = ops.sum(ops.exp(output[:, 0]) * output[:, 1], axis=-1)  # (N, T)
-        return ops.clip(ops.mean(of_tree, axis=-1), self.min_age, self.max_age)
+        # Not ops.mean, which rounds float64 to float32 under Keras' torch and jax backends.
+        return ops.clip(ops.sum(of_tree, axis=-1) / self.trees, self.min_age, self.max_age)
 
     def get_config(self):
         own = {"trees": self.trees, "depth": self.depth, "units": self.units, "seed": self.seed}

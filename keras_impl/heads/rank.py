@@ -78,7 +78,7 @@ class RankHead(_RankDecodes):
     def _biases(self):
         if self.bias == "free":
             return self.rank_bias
-        fallen = ops.cumsum(ops.softplus(self.bias_steps))
+        fallen = _running_sum(ops.softplus(self.bias_steps)[None])[0]
         return self.first_bias - ops.concatenate([ops.zeros((1,), dtype=fallen.dtype), fallen])
 
     def get_config(self):
@@ -128,4 +128,10 @@ class ConditionalRankHead(IndependentRankHead):
         return self.min_age + ops.sum(ops.exp(exceeds), axis=-1)
 
     def _log_exceeds(self, output):
-        return ops.cumsum(ops.log_sigmoid(output), axis=-1)
+        return _running_sum(ops.log_sigmoid(output))
+
+
+def _running_sum(values):
+    """Cumulative sum of each row. Not ops.cumsum, which rounds float64 to float32 under Keras' torch backend."""
+    upper = np.triu(np.ones((values.shape[1], values.shape[1]), np.float32))
+    return ops.einsum("nk,kj->nj", values, ops.cast(upper, values.dtype))
