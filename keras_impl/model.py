@@ -102,16 +102,19 @@ class FaceModel(keras.Model):
 
     # === Training ===
 
-    def compile(self, optimizer="adam", *, gender_weight=1.0, gender_params=None, total_steps=None, **kwargs):
+    def compile(
+        self, optimizer="adam", *, age_weight=1.0, gender_weight=1.0, gender_params=None, total_steps=None, **kwargs
+    ):
         """Set up training.
 
         Args:
-            gender_weight: factor of the gender loss beside the age loss.
+            age_weight, gender_weight: factors of the two losses.
             gender_params: of `keras_impl.losses.gender_cross_entropy`.
             total_steps: steps of the whole training, for methods whose loss needs `progress`.
         """
         super().compile(optimizer=optimizer, **kwargs)
-        self.gender_weight, self.total_steps = gender_weight, total_steps
+        self.loss_weights = {"age": age_weight, "gender": gender_weight}
+        self.total_steps = total_steps
         self.gender_params = dict(gender_params or {})
         self._reduce = _KnownMean()
         # A namespace hides the metrics from Keras' tracking, which would write their state into the checkpoint.
@@ -126,9 +129,8 @@ class FaceModel(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         total = sum(self.losses) if self.losses else 0.0
         for name in self.output_keys:
-            weight = self.gender_weight if name == "gender" else 1.0
             values = self._mixed_loss(name, y, y_pred[name])
-            total = total + weight * self._reduce(values, values, sample_weight=sample_weight[name])
+            total = total + self.loss_weights[name] * self._reduce(values, values, sample_weight=sample_weight[name])
         return total
 
     def _mixed_loss(self, name, y, output):

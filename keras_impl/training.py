@@ -55,6 +55,7 @@ class Recipe:
     ema: float | None = None
     early_stopping: int | None = None
     freeze_epochs: int = 0
+    age_weight: float | None = None
     gender_weight: float = 1.0
     gender_label_smoothing: float = 0.0
     gender_focal_gamma: float = 0.0
@@ -76,6 +77,8 @@ class Recipe:
                 require_whole(f"train.{name}", getattr(self, name), least=1)
         for name in ("warmup_epochs", "gender_weight", "gender_focal_gamma"):
             require_number(f"train.{name}", getattr(self, name), ">= 0", lambda value: value >= 0)
+        if self.age_weight is not None:
+            require_number("train.age_weight", self.age_weight, "> 0", lambda value: value > 0)
         require_number(
             "train.gender_label_smoothing",
             self.gender_label_smoothing,
@@ -224,6 +227,7 @@ def _compile(model, recipe, steps, first_epoch):
     # XLA is about ten times slower than plain kernels for these nets on a CPU.
     model.compile(
         optimizer,
+        age_weight=METHODS[model.method].loss_weight if recipe.age_weight is None else recipe.age_weight,
         gender_weight=recipe.gender_weight,
         gender_params={"label_smoothing": recipe.gender_label_smoothing, "focal_gamma": recipe.gender_focal_gamma},
         total_steps=total,

@@ -88,6 +88,7 @@ def left_behind(folder):
         ("weighting.kernel_size=4", ["odd whole number", "4"]),
         ("weighting.kernel_sigma=0", ["sigma of an LDS kernel", "0"]),
         ("weighting.lds=maybe", ["weighting.lds must be one of", "maybe"]),
+        ("train.age_weight=0", ["train.age_weight must be a number > 0", "0"]),
         ("train.gender_focal_gamma=-1", ["train.gender_focal_gamma", "-1"]),
         ("train.gender_label_smoothing=1", ["train.gender_label_smoothing", "1"]),
         ("train.epochs=0", ["train.epochs must be a whole number >= 1", "0"]),
