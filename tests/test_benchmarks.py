@@ -80,7 +80,7 @@ def test_losses_command(start, tmp_path):
 
 # === benchmarks/methods.py ===
 
-SHARED = {"train.epochs": 8, "train.verbose": 2}
+SHARED = {"data.db": "sample", "train.epochs": 8, "train.verbose": 2}
 FACES = [f"{number:02}.jpg" for number in range(40)]
 
 
@@ -149,6 +149,7 @@ def test_one_seed_above_half_of_the_trivial_predictor_counts(results, tmp_path):
     text = method_benchmark.report_text(table, found, SHARED)
     assert re.search(r"^\| l1 .*\| NO +\|$", text, re.MULTILINE) and "half of it: 12.00 years" in text
     assert "share the data split, backbone" in text and "train.epochs=8" in text
+    assert "half of trivial" not in method_benchmark.report_text(table, found, {**SHARED, "data.db": "utkface"})
 
 
 def test_reports_are_written(results, tmp_path):
