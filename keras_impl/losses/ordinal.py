@@ -19,7 +19,11 @@ def coral(age, output, *, min_age=0, importance_weights=None):
     output = ops.convert_to_tensor(output)
     terms = _task_cross_entropy(_class_of(age, output, min_age), output)
     if importance_weights is not None:
-        terms = terms * constant(importance_weights, output)
+        weights = constant(importance_weights, output)
+        if tuple(weights.shape) != (output.shape[1],):
+            received = tuple(weights.shape)
+            raise ValueError(f"importance_weights needs {output.shape[1]} numbers. Received shape: {received}")
+        terms = terms * weights
     return ops.sum(terms, axis=-1)
 
 

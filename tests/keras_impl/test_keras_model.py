@@ -121,7 +121,7 @@ def test_intervals_count_as_known_only_where_the_method_uses_them():
         ({"method": "sorcery"}, "Unknown method 'sorcery'. Expected one of: cross_entropy"),
         ({"outputs": ["height"]}, "model.outputs must name one or both of age, gender"),
         ({"method": "dldl", "method_params": {"sigmaa": 1}}, "Unknown parameter 'sigmaa' of method dldl.*: sigma"),
-        ({"method": "l1", "method_params": {"sigma": 1}}, r"\(it has none\)"),
+        ({"method": "cross_entropy", "method_params": {"sigma": 1}}, r"\(it has none\)"),
         ({"decode": "guess"}, "decode must be one of .*expectation.* Received: 'guess'"),
     ],
 )

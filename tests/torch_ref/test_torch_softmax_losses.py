@@ -124,7 +124,7 @@ def test_absolute_sord_against_scipy(inputs):
 def test_unimodal_golden(golden, inputs):
     parts = golden["ucl"]
     without = losses.unimodal(inputs.age, inputs.logits, unimodal_weight=0, variance_floor=1e-10).mean()
-    total = losses.unimodal(inputs.age, inputs.logits, variance_floor=1e-10).mean()
+    total = losses.unimodal(inputs.age, inputs.logits, unimodal_weight=1000, variance_floor=1e-10).mean()
     # The golden floor is half as large in the second denominator.
     assert without.item() == pytest.approx(parts["concentrated"], rel=1e-11)
     assert ((total - without) / 1000).item() == pytest.approx(parts["unimodal"], rel=1e-12)
@@ -132,7 +132,7 @@ def test_unimodal_golden(golden, inputs):
 
 def test_unimodal_gradient_golden(golden, inputs):
     output = inputs.logits.clone().requires_grad_()
-    losses.unimodal(inputs.age, output, variance_floor=1e-10).mean().backward()
+    losses.unimodal(inputs.age, output, unimodal_weight=1000, variance_floor=1e-10).mean().backward()
     expected = np.array(golden["grad_wrt_logits"]["ucl_lambda1000"])
     # Central differences of a value a thousand times larger than the others.
     np.testing.assert_allclose(output.grad, expected, rtol=0, atol=2e-7)
@@ -140,7 +140,7 @@ def test_unimodal_gradient_golden(golden, inputs):
 
 def test_unimodal_distribution_pays_no_order():
     output = -(torch.arange(11, dtype=torch.float64) - 4).abs()[None]
-    with_order, without = (losses.unimodal(column(4), output, unimodal_weight=weight) for weight in (1000.0, 0.0))
+    with_order, without = (losses.unimodal(column(4), output, unimodal_weight=weight) for weight in (1000, 0))
     assert with_order.item() == without.item()
     assert losses.unimodal(column(5), output, unimodal_weight=1000.0) > losses.unimodal(column(5), output) - 1e-9 > 0
 
