@@ -126,6 +126,7 @@ def trajectories():
 @pytest.mark.parametrize(("method", "optimizer", "dtype"), list(trajectories()))
 def test_fifty_steps_agree(method, optimizer, dtype, floatx):
     floatx(dtype)
+    keras.backend.clear_session()  # a net of another precision before this one leaves its traces
     keras.utils.set_random_seed(3)
     model = keras_net(method)
     twin = TorchNet(method).to(getattr(torch, dtype)).train()
