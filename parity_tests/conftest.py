@@ -18,5 +18,11 @@ import pytest
 @pytest.fixture
 def floatx():
     """Sets Keras' default float type for one test."""
-    yield keras.config.set_floatx
-    keras.config.set_floatx("float32")
+
+    def choose(dtype):
+        keras.config.set_floatx(dtype)
+        # Keras keeps the policy of the first layer it ever built, whatever the float type is later.
+        keras.config.set_dtype_policy(dtype)
+
+    yield choose
+    choose("float32")

@@ -22,8 +22,8 @@ INPUTS = GOLDEN.pop("inputs")
 UNUSED = {"focal_mse", "focal_l1", "msl_triplet", "two_point_37_100_0"}
 Z = 3 * np.sin(1.7 * np.arange(4)[:, None] + 0.9 * np.arange(11)[None] ** 2)
 F = Z[:, :10]
-Y, MU, SD, O = (np.array(INPUTS[key], float) for key in ("Y", "MU", "SD", "O"))  # noqa: E741
-NOISY = np.stack([O, np.full(4, 2.0)], axis=1)
+Y, MU, SD, OUTPUT = (np.array(INPUTS[key], float) for key in ("Y", "MU", "SD", "O"))
+NOISY = np.stack([OUTPUT, np.full(4, 2.0)], axis=1)
 MIXTURE = {"mixture_weights": [0.3, 0.7], "mixture_means": [2.0, 8.0], "mixture_variances": [1.0, 4.0]}
 BUCKETS = np.arange(1, 12) / 66
 RELEASED_FLOOR = 1.1920928955078125e-07  # FLT_EPSILON of the released leaf update
@@ -66,7 +66,9 @@ def unimodal_part(unimodal_weight):
 
 
 def swinface():
-    return [mean_loss(losses.epsilon_annealed, Y, O, progress=progress, sigma=3.0) for progress in (0.0, 0.25, 1.0)]
+    return [
+        mean_loss(losses.epsilon_annealed, Y, OUTPUT, progress=progress, sigma=3.0) for progress in (0.0, 0.25, 1.0)
+    ]
 
 
 def stagewise():
@@ -145,9 +147,9 @@ VALUES = {
     "drf_predict": lambda: to_numpy(ForestHead(max_age=10, trees=1, depth=4).decode(tensor(forest_output()))),
     "drf_l2_half_mean": lambda: mean_loss(losses.deep_regression_forest, Y, forest_output(), variant="l2"),
     "drf_leaf_1it": lambda: updated_leaves(*seven_splits(), 1),
-    "eps_error_plain": lambda: to_numpy(metrics.epsilon_error(MU, O, age_std=SD)).mean(),
+    "eps_error_plain": lambda: to_numpy(metrics.epsilon_error(MU, OUTPUT, age_std=SD)).mean(),
     "eps_error_amr_rounded": lambda: to_numpy(
-        metrics.epsilon_error(MU, O, age_std=SD, rounding="half_even", std_offset=1e-4)
+        metrics.epsilon_error(MU, OUTPUT, age_std=SD, rounding="half_even", std_offset=1e-4)
     ).mean(),
 }
 TOLERANCES = {

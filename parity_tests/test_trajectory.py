@@ -126,11 +126,11 @@ def trajectories():
 @pytest.mark.parametrize(("method", "optimizer", "dtype"), list(trajectories()))
 def test_fifty_steps_agree(method, optimizer, dtype, floatx):
     floatx(dtype)
-    keras.backend.clear_session()  # a net of another precision before this one leaves its traces
     keras.utils.set_random_seed(3)
     model = keras_net(method)
     twin = TorchNet(method).to(getattr(torch, dtype)).train()
     start = values_of(model_variables(model))
+    assert {value.dtype for value in start.values()} == {np.dtype(dtype)}
     load_keras_weights(twin, start)
     model.compile(KERAS_OPTIMIZERS[optimizer](), total_steps=STEPS, jit_compile=False)
     twin_optimizer = TORCH_OPTIMIZERS[optimizer](list(twin.parameters()))

@@ -152,8 +152,14 @@ def certain_forest(age):
     return np.stack([routes, np.full(leaves, age[0]), np.zeros(leaves)], axis=1)
 
 
-GAUSSIAN = lambda ages, age: norm.logpdf(ages, age, 2.0)  # noqa: E731
-LAPLACE = lambda ages, age: -np.abs(ages - age)  # noqa: E731
+def gaussian(ages, age):
+    return norm.logpdf(ages, age, 2.0)
+
+
+def laplace(ages, age):
+    return -np.abs(ages - age)
+
+
 # Head -> the output that says "this age, certainly".
 CERTAIN = {
     "distribution": one_hot,
@@ -167,17 +173,17 @@ CERTAIN = {
 }
 # Method -> its best output where that is not the certain one: soft targets want themselves.
 BEST = {
-    "dldl": lambda age: log_target(age, GAUSSIAN),
-    "dldl_v2": lambda age: log_target(age, GAUSSIAN),
-    "sord": lambda age: log_target(age, LAPLACE),
+    "dldl": lambda age: log_target(age, gaussian),
+    "dldl_v2": lambda age: log_target(age, gaussian),
+    "sord": lambda age: log_target(age, laplace),
 }
 RESIDUE_CONSTANT = 0.25 * K * -(1e-3 * np.log(1e-3))  # each class adds this much as published, whatever the output
 # Method -> its value there, 0 unless here.
 FLOOR = {
     "mean_residue": RESIDUE_CONSTANT,
     "adaptive_mean_residue": RESIDUE_CONSTANT,
-    "dldl": lambda age: entropy(np.exp(log_target(age, GAUSSIAN)), axis=1),
-    "sord": lambda age: entropy(np.exp(log_target(age, LAPLACE)), axis=1),
+    "dldl": lambda age: entropy(np.exp(log_target(age, gaussian)), axis=1),
+    "sord": lambda age: entropy(np.exp(log_target(age, laplace)), axis=1),
     "unimodal": np.log(1 / 12) / 2,
     "deep_regression_forest": np.log(2 * np.pi / 12) / 2,
 }
