@@ -1,11 +1,16 @@
 """Turn a raw data set into a table: meta/<db>.csv, and meta/<db>_rejected.csv with the reason of every row left out.
 
+python create_db.py --list
 python create_db.py --db utkface
 python create_db.py --db imdb --min_score 1.0
+python create_db.py --db fgnet --margin 0.2
 python create_db.py --db csv --csv labels.csv --root folder_of_images
 """
 
 import argparse
+import inspect
+import os
+import textwrap
 from pathlib import Path
 
 from faces.datasets import DATASETS, get_dataset
@@ -13,22 +18,23 @@ from faces.errors import UserError, run_main
 from faces.ingest import ingest, write_csv, write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 
-OPTIONS = {
-    "imdb": ("min_score", "require_gender"),
-    "wiki": ("min_score", "require_gender"),
-    "sample": ("count", "seed"),
-    "csv": ("csv",),
-}
+LINE_WIDTH = 110
+LABEL_WIDTH = 18
 
 
 def main(arguments=None):
     arguments = parse_arguments(arguments)
+    if arguments.list:
+        print_cards([get_dataset(arguments.db)] if arguments.db else DATASETS.values())
+        return
     data_set = get_dataset(arguments.db)
+    options = reader_options(arguments, data_set)
     root = Path(arguments.root or data_set.root)
     if arguments.db not in ("sample", "csv") and not root.is_dir():
         raise UserError(f"The folder {root} does not exist. To get the data, run: {data_set.how_to_get}")
-    options = {name: getattr(arguments, name) for name in OPTIONS.get(arguments.db, ())}
-    table, rejected = ingest(arguments.db, root, **options)
+    # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    table, rejected = ingest(arguments.db, root, margin=arguments.margin, **options)
     print_summary(table, rejected)
     if table.empty:
         raise UserError(f"Nothing usable in {root}: all {len(rejected)} rows were rejected.")
@@ -39,16 +45,74 @@ def main(arguments=None):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--db", required=True, help=f"one of {', '.join(DATASETS)}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--db", help=f"one of {', '.join(DATASETS)}")
+    parser.add_argument("--list", action="store_true", help="print what is known about the data sets, or about --db")
     parser.add_argument("--root", help="folder of the raw data (default: the data set's own folder under data/)")
-    parser.add_argument("--csv", help="file of labels, for --db csv")
-    parser.add_argument("--min_score", type=float, default=1.0, help="least face score of imdb and wiki (default 1.0)")
-    parser.add_argument("--require_gender", action="store_true", help="drop imdb and wiki rows of unknown gender")
-    parser.add_argument("--count", type=int, default=2000, help="number of faces of the sample (default 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default 0)")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        help="share of the face box added on each side of crops cut here",
+    )
     parser.add_argument("--meta_dir", default="meta", help="where the tables go (default meta)")
-    return parser.parse_args(arguments)
+    for name, users in option_users().items():
+        default = inspect.signature(users[0].read).parameters[name].default
+        kind = {"action": "store_true"} if default is False else {"type": str if default is None else type(default)}
+        told = "" if default in (None, False) else f" (default {default})"
+        text = f"{users[0].options[name]}{told}; for {', '.join(user.name for user in users)}"
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text.replace("%", "%%"), **kind)
+    arguments = parser.parse_args(arguments)
+    if not (arguments.db or arguments.list):
+        parser.error(f"--db is missing: one of {', '.join(DATASETS)}")
+    return arguments
+
+
+def option_users():
+    """Reader option -> the data sets that have it."""
+    users = {}
+    for data_set in DATASETS.values():
+        for name in data_set.options:
+            users.setdefault(name, []).append(data_set)
+    return users
+
+
+def reader_options(arguments, data_set):
+    """The reader options given on the command line; one of another data set is a UserError."""
+    given = {name: users for name, users in option_users().items() if name in arguments}
+    for name, users in given.items():
+        if data_set not in users:
+            names = ", ".join(user.name for user in users)
+            raise UserError(f"--{name} is an option of {names}. Received: --db {data_set.name}")
+    return {name: getattr(arguments, name) for name in given}
+
+
+def print_cards(data_sets):
+    for data_set in data_sets:
+        print(f"{data_set.name}: {data_set.title}")
+        for label, text in card_lines(data_set):
+            indent = " " * (LABEL_WIDTH + 2)
+            print(textwrap.fill(text, LINE_WIDTH, initial_indent=f"  {label:{LABEL_WIDTH}}", subsequent_indent=indent))
+        print()
+
+
+def card_lines(data_set):
+    """(label, text) pairs of a data card."""
+    yield "size", data_set.size
+    yield "labels", data_set.labels
+    if data_set.age_edges:
+        yield "age groups", f"begin at {', '.join(map(str, data_set.age_edges))} years"
+    yield "known errors", data_set.known_errors
+    yield "licence", data_set.licence
+    yield "paper", data_set.paper
+    yield "source", data_set.source
+    yield "how to get", data_set.how_to_get
+    yield "expected in", data_set.root
+    cut = f", cut here by {'a face detector' if data_set.detect else 'face boxes'}" if data_set.is_cut else ""
+    yield "crops", f"margin {data_set.margin:g}{', upright' if data_set.aligned else ''}{cut}"
+    for name, text in data_set.options.items():
+        yield f"--{name}", text
 
 
 def print_summary(table, rejected):
@@ -56,14 +120,31 @@ def print_summary(table, rejected):
     kinds = rejected["reason"].str.split(":").str[0]
     for reason, count in kinds.value_counts().items():
         print(f"  rejected {count}: {reason}")
+    print_ages(table)
+    if "gender" in table:
+        counts = [f"{gender} {int((table['gender'] == gender).sum())}" for gender in GENDERS]
+        print(f"gender {', '.join(counts)}, unknown {int(table['gender'].isna().sum())}")
+    if "identity" in table:
+        identity = table["identity"]
+        print(f"identities {identity.nunique()}, unknown on {int(identity.isna().sum())} images")
+    for name in ("ethnicity", "split", "fold"):
+        if name in table:
+            counts = sorted(table[name].value_counts().items(), key=lambda item: (-item[1], item[0]))
+            known = "".join(f"{word} {count}, " for word, count in counts)
+            print(f"{name} {known}unknown {int(table[name].isna().sum())}")
+
+
+def print_ages(table):
     if "age" in table and table["age"].notna().any():
         age = table["age"]
         outside = int(((age < MIN_AGE) | (age > MAX_AGE)).sum())
         print(f"age {age.min():g} to {age.max():g}, mean {age.mean():.2f}, unknown {int(age.isna().sum())}")
         print(f"ages outside {MIN_AGE}..{MAX_AGE}: {outside}")
-    if "gender" in table:
-        counts = [f"{gender} {int((table['gender'] == gender).sum())}" for gender in GENDERS]
-        print(f"gender {', '.join(counts)}, unknown {int(table['gender'].isna().sum())}")
+    if "age_low" in table or "age_high" in table:
+        ends = table.reindex(columns=["age", "age_low", "age_high"]).notna()
+        print(f"ages known only as an interval: {int((~ends['age'] & (ends['age_low'] | ends['age_high'])).sum())}")
+    if "apparent_age" in table:
+        print(f"apparent ages: {int(table['apparent_age'].notna().sum())}")
 
 
 if __name__ == "__main__":

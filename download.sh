@@ -3,29 +3,166 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-readonly IMDB_WIKI_URL="https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static"
-readonly BASE_URL="${FACES_BASE_URL:-$IMDB_WIKI_URL}"
 readonly DATA="data"
-readonly KNOWN="imdb wiki utkface"
+readonly KNOWN="imdb wiki imdb_clean utkface utkface_wild cacd appa_real clap2015 clap2016 fgnet morph agedb afad \
+adience fairface"
 readonly MAX_IDLE_TRIES=4
 
+# What is known about one data set: the archive that is unpacked, the folder that it becomes, the files that prove the
+# folder complete (patterns; "|" separates alternatives), where the archive comes from, and the publisher's page.
+describe() {
+    archive="" folder="" proofs=('*.jpg') urls=() repository="" page=""
+    case "$1" in
+        imdb | wiki)
+            archive="$1_crop.tar" folder="$1_crop" proofs=("$1.mat")
+            page="https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/"
+            urls=("${page}static/$archive")
+            ;;
+        imdb_clean)
+            folder=imdb_clean page="https://github.com/yiminglin-ai/imdb-clean"
+            proofs=('imdb_*_new_1024.csv|csvs/imdb_*_new_1024.csv|imdb-clean-1024/imdb_*_new_1024.csv'
+                'imdb-clean-1024/*/*.jpg')
+            ;;
+        utkface) archive=UTKFace.tar.gz folder=UTKFace page="https://susanqq.github.io/UTKFace/" ;;
+        utkface_wild)
+            folder=UTKFace_wild page="https://susanqq.github.io/UTKFace/"
+            proofs=('part1/*.jpg' 'part2/*.jpg' 'part3/*.jpg')
+            ;;
+        cacd)
+            folder=CACD page="https://bcsiriuschen.github.io/CARC/"
+            proofs=(celebrity2000_meta.mat 'CACD2000/*.jpg')
+            ;;
+        appa_real)
+            archive=appa-real-release.zip folder=appa-real-release proofs=('gt_avg_*.csv' 'train/*_face.jpg')
+            page="https://chalearnlap.cvc.uab.cat/dataset/26/description/"
+            # The second address is the one of the paper; it often does not answer.
+            urls=("https://data.chalearnlap.cvc.uab.cat/AppaRealAge/$archive"
+                "http://158.109.8.102/AppaRealAge/$archive")
+            ;;
+        clap2015 | clap2016)
+            folder="$1" proofs=('*_gt.csv' '*/*.jpg')
+            page="https://chalearnlap.cvc.uab.cat/dataset/$([[ "$1" == clap2015 ]] && echo 18 || echo 19)/description/"
+            ;;
+        fgnet)
+            archive=FGNET.zip folder=FGNET proofs=('images/*' 'points/*.pts')
+            page="https://yanweifu.github.io/FG_NET_data/"
+            urls=("$page$archive")
+            ;;
+        morph)
+            folder=morph page="https://uncw.edu/oic/tech/morph.html"
+            proofs=('*.[jJ][pP][gG]|*/*.[jJ][pP][gG]|*/*/*.[jJ][pP][gG]')
+            ;;
+        agedb) folder=AgeDB page="https://ibug.doc.ic.ac.uk/resources/agedb/" ;;
+        afad)
+            archive=AFAD-Full.tar.xz folder=AFAD-Full proofs=('*/11[12]/*.jpg') page="https://afad-dataset.github.io/"
+            repository="https://github.com/afad-dataset/tarball"
+            ;;
+        adience)
+            folder=adience proofs=('fold_[0-4]_data.txt' 'faces/*/*.jpg|aligned/*/*.jpg')
+            page="https://talhassner.github.io/home/projects/Adience/Adience-data.html"
+            ;;
+        fairface)
+            folder=fairface proofs=('fairface_label_*.csv' 'train/*.jpg|val/*.jpg')
+            page="https://github.com/joojs/fairface"
+            ;;
+    esac
+    # Another server, for mirrors and tests.
+    if [[ -n "${FACES_BASE_URL:-}" ]]; then
+        if ((${#urls[@]})); then urls=("$FACES_BASE_URL/$archive"); fi
+        if [[ -n "$repository" ]]; then repository="$FACES_BASE_URL/${repository##*/}"; fi
+    fi
+}
+
+# Numbered steps for what cannot be fetched, or could not.
+by_hand() {
+    echo "By hand:"
+    case "$1" in
+        imdb_clean) cat <<TEXT
+  1. have 600 GB of space; git clone $page && cd imdb-clean
+  2. pip install -r requirements.txt && bash run_all.sh, which fetches the IMDB pictures (270 GB)
+  3. for part in train valid test; do python create_imdb_clean_1024.py \$part; done
+  4. mkdir -p $PWD/$DATA/$folder && mv data/imdb-clean-1024 $PWD/$DATA/$folder/
+  5. see that the files imdb_{train,valid,test}_new_1024.csv lie in it; if not, move them there
+TEXT
+            ;;
+        utkface_wild) cat <<TEXT
+  1. open $page and follow "In-the-wild Faces"
+  2. save part1.tar.gz, part2.tar.gz and part3.tar.gz in $PWD/$DATA/$folder/ (make the folder)
+  3. there: for part in part?.tar.gz; do tar -xzf \$part; done
+TEXT
+            ;;
+        cacd) cat <<TEXT
+  1. open $page and fetch CACD2000.tar.gz (images, 3.5 GB) and celebrity2000_meta.mat (labels)
+  2. mkdir -p $PWD/$DATA/$folder and move both there (celebrity2000.mat, with features, cannot be read)
+  3. there: tar -xzf CACD2000.tar.gz, which makes the folder CACD2000
+TEXT
+            ;;
+        clap2015 | clap2016) cat <<TEXT
+  1. register at https://chalearnlap.cvc.uab.cat/ and open $page
+  2. fetch images and labels of all three parts
+  3. put the images into $PWD/$DATA/$folder/{train,valid,test}/
+  4. put the labels (image,mean,stdv) beside them as train_gt.csv, valid_gt.csv and test_gt.csv
+TEXT
+            ;;
+        morph) cat <<TEXT
+  1. open $page and buy the academic edition
+  2. put its images, sub-folders or not, and its .csv file into $PWD/$DATA/$folder/
+TEXT
+            ;;
+        agedb) cat <<TEXT
+  1. open $page and ask for the password by mail from an address of your university
+  2. fetch AgeDB.zip and unpack it with the password: unzip AgeDB.zip -d $PWD/$DATA/
+TEXT
+            ;;
+        afad) cat <<TEXT
+  1. git clone https://github.com/John-niu-07/tarball (the publisher's own copy)
+  2. cat tarball/$archive?* >$PWD/$DATA/$archive
+TEXT
+            ;;
+        adience) cat <<TEXT
+  1. open $page and register; name and password come by mail
+  2. fetch faces.tar.gz (or aligned.tar.gz) and fold_0_data.txt to fold_4_data.txt
+  3. mkdir -p $PWD/$DATA/$folder, move them there and unpack: tar -xzf faces.tar.gz
+TEXT
+            ;;
+        fairface) cat <<TEXT
+  1. open $page and fetch the images of padding 0.25 and both label files (Google Drive)
+  2. unpack the images to $PWD/$DATA/$folder/train and $PWD/$DATA/$folder/val
+  3. put fairface_label_train.csv and fairface_label_val.csv into $PWD/$DATA/$folder/
+TEXT
+            ;;
+        *) cat <<TEXT
+  1. open $page and find $archive there
+  2. save $archive in $PWD/$DATA/
+TEXT
+            ;;
+    esac
+    echo "Then run ./download.sh $1 again, which checks what is there."
+}
+
 usage() {
+    local name way
     cat <<'TEXT'
-Usage: ./download.sh [imdb|wiki|utkface ...]
+Usage: ./download.sh [NAME ...]
 
 Fetches raw data sets into data/, without a name imdb and wiki. Running it again does nothing where a data set is
-already there, and a broken download goes on where it stopped.
+already there, and a broken download goes on where it stopped. Where the publisher wants a registration or offers no
+direct address it tells what to do by hand, and later checks the result. The data sets sample and csv need no download.
+More about each, licences too: python create_db.py --list
 
-  imdb      IMDB face crops, about 7 GB         -> data/imdb_crop   (academic research only)
-  wiki      Wikipedia face crops, about 1 GB    -> data/wiki_crop   (academic research only)
-  utkface   UTKFace aligned and cropped faces   -> data/UTKFace     (non-commercial research only; by hand, see below)
-
-UTKFace has no direct address: open https://susanqq.github.io/UTKFace/, follow "Aligned&Cropped Faces", save
-UTKFace.tar.gz in data/ and run ./download.sh utkface, which checks and unpacks it.
+TEXT
+    for name in $KNOWN; do
+        describe "$name"
+        way="by hand"
+        if ((${#urls[@]})) || [[ -n "$repository" ]]; then way="directly"; fi
+        printf '  %-13s %-9s %s\n' "$name" "$way" "$DATA/$folder"
+    done
+    cat <<'TEXT'
 
 The checksum of an archive is recorded in data/<name>.sha256 and holds for later runs. The archive itself is kept;
-delete it when you need the space. FACES_BASE_URL replaces the address that imdb and wiki come from.
-Afterwards run: python create_db.py --db <name>
+delete it when you need the space. One that you put into data/ yourself is verified and unpacked the same way.
+FACES_BASE_URL replaces the address that everything comes from. Needed: curl and tar; for appa_real and fgnet python3,
+for afad git and xz. Afterwards run: python create_db.py --db <name>
 Exit codes: 0 done, 1 not done, 2 wrong usage.
 TEXT
 }
@@ -45,7 +182,7 @@ sha256_of() {
 
 # The size that the server announces, empty where it announces none.
 announced_size() {
-    { curl --silent --fail --location --head --max-time 60 "$1" || true; } |
+    { curl --silent --fail --location --head --max-time 30 "$1" || true; } |
         tr -d '\r' | awk 'tolower($1) == "content-length:" && $2 ~ /^[0-9]+$/ { size = $2 } END { print size }'
 }
 
@@ -67,7 +204,7 @@ fetch() {
     while true; do
         if [[ -n "$size" ]] && (($(file_size "$file") == size)); then return 0; fi
         status=0
-        answer=$(curl "${quiet[@]}" --fail --location --connect-timeout 30 --speed-limit 1000 --speed-time 60 \
+        answer=$(curl "${quiet[@]}" --fail --location --connect-timeout 15 --speed-limit 1000 --speed-time 60 \
             --continue-at - --output "$file" --write-out '%{http_code}' "$url") || status=$?
         now=$(file_size "$file")
         if ((status == 0)) && { [[ -z "$size" ]] || ((now == size)); }; then return 0; fi
@@ -91,10 +228,18 @@ fetch() {
     done
 }
 
+# Whether an archive is whole; whoever may have packed it.
+is_whole() {
+    case "$1" in
+        *.zip*) python3 -c 'import sys, zipfile; sys.exit(zipfile.ZipFile(sys.argv[1]).testzip() is not None)' "$1" ;;
+        *) tar -tf "$1" ;;
+    esac >/dev/null 2>&1
+}
+
 # Refuse an archive that is damaged or differs from the one seen before; it is kept aside as .bad.
 verify() {
-    local name="$1" file="$2" archive="$3" recorded="$DATA/$1.sha256" problem=""
-    if ! tar -tf "$file" >/dev/null 2>&1; then
+    local name="$1" file="$2" recorded="$DATA/$1.sha256" problem=""
+    if ! is_whole "$file"; then
         problem="is damaged or no archive"
     elif [[ -f "$recorded" ]] && [[ "$(cut -d ' ' -f 1 "$recorded")" != "$(sha256_of "$file")" ]]; then
         problem="differs from the one recorded in $recorded (delete that file if a new edition is expected)"
@@ -107,103 +252,143 @@ verify() {
 
 # Unpack beside the target and move the whole folder at the end, so that a folder in data/ is always complete.
 unpack() {
-    local archive="$1" folder="$2" proof="$3" temporary="$DATA/.unpack_$2"
+    local temporary="$DATA/.unpack_$folder" lack status=0
     rm -rf "$temporary"
     mkdir -p "$temporary"
     echo "unpacking $archive"
-    if ! tar -xf "$DATA/$archive" --no-same-owner -C "$temporary"; then
+    case "$archive" in
+        *.zip) python3 -m zipfile -e "$DATA/$archive" "$temporary" || status=$? ;;
+        *) tar -xf "$DATA/$archive" --no-same-owner -C "$temporary" || status=$? ;;
+    esac
+    if ((status)); then
         rm -rf "$temporary"
         fail "could not unpack $archive"
         return 1
     fi
-    if ! holds "$temporary/$folder" "$proof"; then
+    lack=$(lacking "$temporary/$folder")
+    if [[ -n "$lack" ]]; then
         rm -rf "$temporary"
-        fail "$archive holds no $folder/$proof: not the expected archive"
+        fail "$archive holds no $folder/$lack: not the expected archive"
         return 1
     fi
     mv "$temporary/$folder" "$DATA/$folder"
     rm -rf "$temporary"
 }
 
-# Whether a folder holds a file that matches the pattern.
-holds() {
-    [[ -d "$1" ]] && [[ -n "$(find "$1" -maxdepth 1 -name "$2" -print -quit)" ]]
+# The first of `proofs` that a folder holds no file for; nothing where it is complete.
+lacking() {
+    local proof pattern held
+    local -a patterns
+    for proof in "${proofs[@]}"; do
+        held=""
+        IFS='|' read -ra patterns <<<"$proof"
+        for pattern in "${patterns[@]}"; do
+            if compgen -G "$1/$pattern" >/dev/null; then held=yes; fi
+        done
+        if [[ -z "$held" ]]; then
+            echo "${proof//|/ or }"
+            return
+        fi
+    done
 }
 
 record() {
-    local name="$1" archive="$2" recorded="$DATA/$1.sha256"
+    local name="$1" recorded="$DATA/$1.sha256"
     [[ -f "$recorded" ]] || echo "$(sha256_of "$DATA/$archive")  $archive" >"$recorded"
 }
 
-by_hand() {
-    cat >&2 <<TEXT
-error: $DATA/UTKFace.tar.gz is not there, and its publisher offers no direct address. By hand:
-  1. open https://susanqq.github.io/UTKFace/ and follow "Aligned&Cropped Faces"
-  2. save UTKFace.tar.gz in $PWD/$DATA/
-  3. run ./download.sh utkface again
-TEXT
+# Fetch the archive from the first of `urls` that has it.
+download() {
+    local name="$1" part="$DATA/$archive.part" url size
+    for url in "${urls[@]}"; do
+        echo "fetching $url"
+        size=$(announced_size "$url")
+        if [[ -n "$size" ]]; then check_space "$size" "$(file_size "$part")" || return 1; fi
+        if fetch "$url" "$part" "$size"; then
+            verify "$name" "$part" || return 1
+            mv "$part" "$DATA/$archive"
+            return 0
+        fi
+    done
     return 1
 }
 
-download() {
-    local url="$BASE_URL/$1" archive="$1" part="$DATA/$1.part" name="$2" size
-    echo "fetching $url"
-    size=$(announced_size "$url")
-    if [[ -n "$size" ]]; then check_space "$size" "$(file_size "$part")" || return 1; fi
-    fetch "$url" "$part" "$size" || return 1
-    verify "$name" "$part" "$archive" || return 1
+# Put the archive together from its parts, which a git repository holds.
+clone() {
+    local name="$1" temporary="$DATA/.clone_$folder" part="$DATA/$archive.part"
+    echo "cloning $repository"
+    rm -rf "$temporary"
+    if ! git clone --quiet --depth 1 "$repository" "$temporary" || ! cat "$temporary/$archive"?* >"$part"; then
+        rm -rf "$temporary" "$part"
+        fail "could not get the parts of $archive from $repository"
+        return 1
+    fi
+    rm -rf "$temporary"
+    verify "$name" "$part" || return 1
     mv "$part" "$DATA/$archive"
 }
 
-get() {
-    local name="$1" archive folder proof
-    case "$name" in
-        imdb) archive=imdb_crop.tar folder=imdb_crop proof=imdb.mat ;;
-        wiki) archive=wiki_crop.tar folder=wiki_crop proof=wiki.mat ;;
-        utkface) archive=UTKFace.tar.gz folder=UTKFace proof='*.jpg' ;;
-    esac
-    if holds "$DATA/$folder" "$proof"; then
-        echo "$name: $DATA/$folder is already there"
-        return 0
+# Make sure that the archive is in data/.
+obtain() {
+    local name="$1"
+    if [[ -n "$archive" && -f "$DATA/$archive" ]]; then
+        verify "$name" "$DATA/$archive"
+    elif [[ -n "$repository" ]]; then
+        needs git && clone "$name"
+    elif ((${#urls[@]})); then
+        needs curl && download "$name"
+    else
+        fail "$DATA/${archive:-$folder} is not there, and its publisher offers no direct address."
     fi
-    if [[ -e "$DATA/$folder" ]]; then
-        fail "$DATA/$folder is there but holds no $proof. Move it away and run this again."
+}
+
+needs() {
+    command -v "$1" >/dev/null || fail "$1 is missing"
+}
+
+get() {
+    local name="$1" lack
+    if [[ -d "$DATA/$folder" ]]; then
+        lack=$(lacking "$DATA/$folder")
+        if [[ -z "$lack" ]]; then
+            echo "$name: $DATA/$folder is already there. Next: python create_db.py --db $name"
+            return 0
+        fi
+        fail "$DATA/$folder is there but holds no $lack.${archive:+ Move it away and run this again.}" || true
+        if [[ -z "$archive" ]]; then by_hand "$name" >&2; fi
         return 1
     fi
-    if [[ -f "$DATA/$archive" ]]; then
-        verify "$name" "$DATA/$archive" "$archive" || return 1
-    elif [[ "$name" == utkface ]]; then
-        by_hand || return 1
-    else
-        download "$archive" "$name" || return 1
+    case "$archive" in
+        *.zip) needs python3 || return 1 ;;
+        *.xz) needs xz || return 1 ;;
+    esac
+    if ! obtain "$name"; then
+        by_hand "$name" >&2
+        return 1
     fi
-    unpack "$archive" "$folder" "$proof" || return 1
-    record "$name" "$archive"
-    echo "$name: done. Next: python create_db.py --db $name"
+    unpack && record "$name" && echo "$name: done. Next: python create_db.py --db $name"
 }
 
 main() {
     local name failed=0
+    local archive folder repository page
+    local -a proofs urls
     for name in "$@"; do
-        case "$name" in
-            -h | --help)
-                usage
-                return 0
-                ;;
-            imdb | wiki | utkface) ;;
-            *)
-                echo "error: unknown data set '$name'. Expected any of: $KNOWN" >&2
-                return 2
-                ;;
-        esac
+        if [[ "$name" == -h || "$name" == --help ]]; then
+            usage
+            return 0
+        fi
+        if [[ " $KNOWN " != *" $name "* ]]; then
+            echo "error: unknown data set '$name'. Expected any of: $KNOWN" >&2
+            return 2
+        fi
     done
     (($# > 0)) || set -- imdb wiki
-    if ! command -v curl >/dev/null; then
-        fail "curl is missing"
-        return 1
-    fi
     mkdir -p "$DATA"
-    for name in "$@"; do get "$name" || failed=1; done
+    for name in "$@"; do
+        describe "$name"
+        get "$name" || failed=1
+    done
     return "$failed"
 }
 

@@ -10,6 +10,8 @@ MAX_AGE = 100
 # First age counted to each Adience group (0-2, 4-6, 8-12, 15-20, 25-32, 38-43, 48-53, 60 and older). The ages between
 # the groups belong to none in the data set: every edge splits such a gap, so that each age has a group.
 ADIENCE_EDGES = (0, 4, 7, 14, 24, 36, 46, 57)
+# First age of each FairFace group (0-2, 3-9, 10-19, ..., 60-69, 70 and older).
+FAIRFACE_EDGES = (0, 3, 10, 20, 30, 40, 50, 60, 70)
 
 # One row an image; every column but img_path may be missing or empty (= unknown).
 TABLE_COLUMNS = (
@@ -23,6 +25,7 @@ TABLE_COLUMNS = (
     "apparent_age",
     "apparent_age_std",
     "split",
+    "fold",
     "sha256",
 )
 SPLITS = ("train", "val", "test")

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
+from faces.datasets import DATASETS
+
 SCRIPT = Path(__file__).resolve().parents[1] / "create_db.py"
 
 
@@ -45,6 +47,7 @@ def test_utkface(utkface):
         "age 26 to 110, mean 65.67, unknown 0",
         "ages outside 0..100: 1",
         "gender female 2, male 1, unknown 0",
+        "ethnicity asian 1, white 1, unknown 1",
         "wrote meta/utkface.csv",
     ]
     table = pd.read_csv(utkface / "meta" / "utkface.csv")
@@ -61,12 +64,19 @@ def test_utkface(utkface):
     [
         (["--db", "imdb"], "error: The folder data/imdb_crop does not exist.*run: ./download.sh imdb"),
         (["--db", "utkface"], "error: .*run: ./download.sh utkface"),
-        (["--db", "morph"], "error: Unknown data set 'morph'.*sample, imdb, wiki, utkface, csv"),
+        (["--db", "morph2"], "error: Unknown data set 'morph2'.*sample, imdb, .*, morph, .*, csv"),
+        (["--list", "--db", "morph2"], "error: Unknown data set 'morph2'"),
+        (["--db", "morph"], "error: The folder data/morph does not exist.*run: ./download.sh morph"),
+        (
+            ["--db", "utkface", "--min_score", "2"],
+            "error: --min_score is an option of imdb, wiki. Received: --db utkface",
+        ),
+        (["--db", "sample", "--margin", "0.2"], "error: The images of sample are crops already"),
         (["--db", "csv"], "error: .*--csv labels.csv"),
         (["--db", "csv", "--csv", "gone.csv"], "error: The CSV file gone.csv does not exist"),
         (["--db", "sample", "--count", "0"], "error: .*count 0"),
         (["--db", "wiki", "--min_score", "high"], "invalid float value: 'high'"),
-        ([], "required: --db"),
+        ([], "--db is missing: one of sample, "),
     ],
 )
 def test_mistake_is_one_line_and_exit_2(tmp_path, arguments, message):
@@ -74,6 +84,64 @@ def test_mistake_is_one_line_and_exit_2(tmp_path, arguments, message):
     assert done.returncode == 2 and done.stdout == ""
     assert re.search(message, done.stderr.splitlines()[-1]) and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_list_tells_all_about_every_data_set(tmp_path):
+    done = create_db(tmp_path, "--list")
+    assert done.returncode == 0 and done.stderr == "" and max(map(len, done.stdout.splitlines())) <= 110
+    cards = [" ".join(card.split()) for card in done.stdout.split("\n\n")]
+    assert [card.split(":")[0] for card in cards if card] == list(DATASETS)
+    for card, data_set in zip(cards, DATASETS.values()):
+        for text in (data_set.title, data_set.size, data_set.labels, data_set.known_errors, data_set.licence):
+            # The first words: a long text may be broken at a hyphen.
+            assert " ".join(text.split()[:6]) in card
+        assert data_set.source in card and data_set.how_to_get in card and f"expected in {data_set.root}" in card
+        assert all(f"--{option} " in card for option in data_set.options)
+    one = create_db(tmp_path, "--list", "--db", "fairface")
+    assert " ".join(one.stdout.split()) == cards[list(DATASETS).index("fairface")]
+    assert "age groups begin at 0, 3, 10, 20, 30, 40, 50, 60, 70 years" in " ".join(one.stdout.split())
+
+
+def test_summary_of_groups_persons_and_parts(tmp_path):
+    rows = ["a.jpg,,0,2,,,p1,train,0", "b.jpg,,70,,,,p1,train,1", "c.jpg,5,4,6,8.5,1,p2,test,1", "d.jpg,,,,3,,,,"]
+    for level, row in enumerate(rows):
+        write_image(tmp_path / row.split(",")[0], 60 * level)
+    header = "img_path,age,age_low,age_high,apparent_age,apparent_age_std,identity,split,fold"
+    (tmp_path / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
+    done = create_db(tmp_path, "--db", "csv", "--csv", "labels.csv")
+    assert done.stdout.splitlines()[1:-1] == [
+        "age 5 to 5, mean 5.00, unknown 3",
+        "ages outside 0..100: 0",
+        "ages known only as an interval: 2",
+        "apparent ages: 2",
+        "identities 2, unknown on 1 images",
+        "split train 2, test 1, unknown 1",
+        "fold 1 2, 0 1, unknown 1",
+    ]
+
+
+def test_margin_of_crops_cut_here(tmp_path):
+    root = tmp_path / "data" / "FGNET"
+    write_image(root / "images" / "001A05.JPG", 10)
+    grid = [f"{4 + index % 9} {4 + index % 7}" for index in range(68)]
+    (root / "points").mkdir()
+    (root / "points" / "001a05.pts").write_text("\n".join(["version: 1", "n_points: 68", "{", *grid, "}"]))
+    for margin, side in ((None, 10), (0.5, 16)):
+        done = create_db(tmp_path, "--db", "fgnet", *(["--margin", margin] if margin else []))
+        assert done.returncode == 0 and "read 1 + rejected 0" in done.stdout, done.stderr
+        assert cv2.imread(str(root / "crops" / "images" / "001A05.JPG")).shape[1] == side
+    assert "crops/images/001A05.JPG,5,001," in (tmp_path / "meta" / "fgnet.csv").read_text()
+
+
+def test_benchmark_compares_ingest_with_bare_decode(utkface):
+    script = SCRIPT.parent / "benchmarks" / "ingest.py"
+    command = [sys.executable, str(script), "--rounds", "1"]
+    done = subprocess.run(command, cwd=utkface, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"5 files of utkface, \d+ threads, median of 1 rounds\ncreate_db +\d+ files/s .*\n", done.stdout)
+    assert re.search(r"create_db reaches \d+% of bare decode$", done.stdout.strip())
+    done = subprocess.run([*command, "--db", "fgnet"], cwd=utkface, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and "error: Expected a data set of crops. Received: fgnet" in done.stderr
 
 
 def test_nothing_usable_writes_nothing(tmp_path):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[1] / "download.sh"
 missing = [tool for tool in ("bash", "curl", "tar") if shutil.which(tool) is None]
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+
+
+def make_zip(*names):
+    """Bytes of a zip archive of files with these names."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, os.urandom(5_000))
+    return file.getvalue()
 
 
 def make_archive(folder, labels, padding=200_000, mode="w"):
@@ -264,6 +274,51 @@ def test_utkface_truncated_by_hand(home, download):
     assert data_of(home) == ["UTKFace.tar.gz.bad"]
 
 
+FGNET = ("FGNET/images/001A05.JPG", "FGNET/points/001a05.pts")
+
+
+def test_zip_archive(home, server, download):
+    server.files["/FGNET.zip"] = make_zip(*FGNET)
+    server.cut = 4_000
+    done = download("fgnet")
+    assert done.returncode == 0, done.stderr
+    assert (home / "data/FGNET/images/001A05.JPG").stat().st_size == 5_000 and len(gets(server)) > 1
+    assert data_of(home) == ["FGNET", "FGNET.zip", "fgnet.sha256"]
+    assert "already there" in download("fgnet").stdout
+
+
+def test_damaged_zip_archive(home, server, download):
+    content = bytearray(make_zip(*FGNET))
+    content[3_000] ^= 255
+    server.files["/FGNET.zip"] = bytes(content)
+    done = download("fgnet")
+    assert done.returncode == 1 and "FGNET.zip is damaged or no archive" in done.stderr
+    assert data_of(home) == ["FGNET.zip.bad"]
+
+
+def test_zip_archive_cannot_write_outside(home, server, download):
+    server.files["/FGNET.zip"] = make_zip(*FGNET, "../../evil.txt")
+    assert download("fgnet").returncode == 0
+    assert not list(home.parent.rglob("evil.txt"))
+
+
+def test_zip_archive_of_something_else(home, server, download):
+    server.files["/appa-real-release.zip"] = make_zip("appa-real-release/readme.txt")
+    done = download("appa_real")
+    assert done.returncode == 1 and "holds no appa-real-release/gt_avg_*.csv" in done.stderr
+
+
+def test_dead_address_is_followed_by_what_to_do_by_hand(home, server, download):
+    done = download("appa_real")
+    assert done.returncode == 1 and "the server answered 404" in done.stderr
+    assert "By hand:\n  1. open https://chalearnlap.cvc.uab.cat/dataset/26/" in done.stderr
+    assert f"  2. save appa-real-release.zip in {home}/data/" in done.stderr
+    names = ("appa-real-release/gt_avg_train.csv", "appa-real-release/train/000000.jpg_face.jpg")
+    (home / "data/appa-real-release.zip").write_bytes(make_zip(*names))
+    done = download("appa_real")
+    assert done.returncode == 0 and (home / "data" / names[1]).exists(), done.stderr
+
+
 def test_leftovers_of_a_killed_unpacking_do_no_harm(home, server, download):
     server.files["/wiki_crop.tar"] = make_archive("wiki_crop", "wiki.mat")
     stale = home / "data/.unpack_wiki_crop/wiki_crop"
@@ -276,6 +331,6 @@ def test_leftovers_of_a_killed_unpacking_do_no_harm(home, server, download):
 def test_help_and_unknown_name(home, download):
     done = download("--help")
     assert done.returncode == 0 and "Usage: ./download.sh" in done.stdout
-    done = download("wiki", "morph")
-    assert done.returncode == 2 and "unknown data set 'morph'. Expected any of: imdb wiki utkface" in done.stderr
+    done = download("wiki", "morph2")
+    assert done.returncode == 2 and "unknown data set 'morph2'. Expected any of: imdb wiki imdb_clean" in done.stderr
     assert not (home / "data").exists()

@@ -1,97 +1,53 @@
 """The data sets: one reader file each, all of them in the dict `DATASETS`.
 
 A reader is `read(root, **options) -> (table, rejected)`. `table` has the columns of `faces.labels.TABLE_COLUMNS` that
-the data set knows, `img_path` relative to `root`; `rejected` has `img_path` and `reason`. Every image or row found is
-in exactly one of the two.
+the data set knows, `img_path` relative to `root`, and for whole pictures `x1, y1, x2, y2`, the face box in pixels;
+`rejected` has `img_path` and `reason`, the kind of reason before a colon. Every image or row found is in exactly one of
+the two. A reader module ends with its data card, a `DataSet`; it needs one line here and nothing else.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from faces.datasets import csv_table, imdb_wiki, sample, utkface
+from faces.datasets import (
+    adience,
+    afad,
+    agedb,
+    appa_real,
+    cacd,
+    clap,
+    csv_table,
+    fairface,
+    fgnet,
+    imdb_clean,
+    imdb_wiki,
+    morph,
+    sample,
+    utkface,
+    utkface_wild,
+)
+from faces.datasets.card import DataSet
 from faces.errors import UserError
 
-
-@dataclass(frozen=True)
-class DataSet:
-    """What the toolkit knows about one data set.
-
-    Attributes:
-        name: the word of `data.db` and `create_db.py --db`.
-        read: `read(root, **options) -> (table, rejected)`.
-        root: the folder where its images are expected.
-        margin: share of the face box added on each side when the published crops were made.
-        aligned: whether the published crops are rotated upright by their landmarks.
-        source: where it comes from.
-        licence: what its publisher allows.
-        how_to_get: one sentence that tells the user how to fill `root`.
-    """
-
-    name: str
-    read: Callable
-    root: str
-    margin: float
-    aligned: bool
-    source: str
-    licence: str
-    how_to_get: str
-
-
-_IMDB_WIKI = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/"
+__all__ = ["DATASETS", "DataSet", "get_dataset"]
 
 DATASETS = {
     data_set.name: data_set
     for data_set in (
-        DataSet(
-            name="sample",
-            read=sample.read,
-            root="data/sample",
-            margin=0.0,
-            aligned=True,
-            source="synthetic faces drawn by faces/sample.py",
-            licence="MIT, like the toolkit",
-            how_to_get="python create_db.py --db sample",
-        ),
-        DataSet(
-            name="imdb",
-            read=imdb_wiki.read_imdb,
-            root="data/imdb_crop",
-            margin=0.4,
-            aligned=False,
-            source=_IMDB_WIKI,
-            licence="academic research only",
-            how_to_get="./download.sh imdb",
-        ),
-        DataSet(
-            name="wiki",
-            read=imdb_wiki.read_wiki,
-            root="data/wiki_crop",
-            margin=0.4,
-            aligned=False,
-            source=_IMDB_WIKI,
-            licence="academic research only",
-            how_to_get="./download.sh wiki",
-        ),
-        DataSet(
-            name="utkface",
-            read=utkface.read,
-            root="data/UTKFace",
-            margin=0.0,
-            aligned=True,
-            source="https://susanqq.github.io/UTKFace/",
-            licence="non-commercial research only",
-            how_to_get="./download.sh utkface",
-        ),
-        DataSet(
-            name="csv",
-            read=csv_table.read,
-            root=".",
-            margin=0.0,
-            aligned=False,
-            source="your own images and a CSV file of labels",
-            licence="yours",
-            how_to_get="python create_db.py --db csv --csv labels.csv --root folder_of_images",
-        ),
+        sample.DATA_SET,
+        imdb_wiki.DATA_SET_IMDB,
+        imdb_wiki.DATA_SET_WIKI,
+        imdb_clean.DATA_SET,
+        utkface.DATA_SET,
+        utkface_wild.DATA_SET,
+        cacd.DATA_SET,
+        appa_real.DATA_SET,
+        clap.DATA_SET_2015,
+        clap.DATA_SET_2016,
+        fgnet.DATA_SET,
+        morph.DATA_SET,
+        agedb.DATA_SET,
+        afad.DATA_SET,
+        adience.DATA_SET,
+        fairface.DATA_SET,
+        csv_table.DATA_SET,
     )
 }
 

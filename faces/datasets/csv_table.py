@@ -3,20 +3,17 @@
 The same rules hold for the tables in `meta/`, which `faces.ingest.read_table` reads with `parse_table`.
 """
 
-import csv
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from faces.datasets.card import DataSet
+from faces.datasets.reading import MAX_PLAUSIBLE_AGE, NUMBER_COLUMNS, read_cells
 from faces.errors import UserError
 from faces.labels import GENDERS, SPLITS, TABLE_COLUMNS
 
-# The oldest verified person reached 122; beyond this a number is a typing error or a year of birth.
-MAX_PLAUSIBLE_AGE = 130
-
-NUMBER_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "apparent_age_std")
 LABEL_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "gender")
 UNKNOWN_WORDS = ("", "nan", "na", "none", "null")
 
@@ -54,7 +51,7 @@ def parse_table(path):
         UserError: missing or empty file, other encoding, no `img_path` column, no label at all, or a cell that breaks
             the rules; the message names line and value.
     """
-    columns, lines = _read_cells(Path(path))
+    columns, lines = _read_columns(Path(path))
     table = pd.DataFrame(index=range(len(lines)))
     for name in TABLE_COLUMNS:
         if name in columns:
@@ -96,31 +93,12 @@ def _cell(value):
     return str(value)
 
 
-def _read_cells(path):
+def _read_columns(path):
     """(dict column name -> list of cells, line number of each row in the file)."""
-    rows, lines = [], []
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise UserError(f"{path} line {reader.line_num}: expected {len(header)} cells, got {len(row)}.")
-                rows.append(row)
-                lines.append(reader.line_num)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected a CSV file in UTF-8. Received another encoding: {error}") from None
-    except csv.Error as error:
-        raise UserError(f"{path}: expected a CSV file. Received: {error}") from None
-    except FileNotFoundError:
-        raise UserError(f"The CSV file {path} does not exist.") from None
-    except OSError as error:
-        raise UserError(f"The CSV file {path} cannot be read: {error.strerror}") from None
+    rows, lines = read_cells(path)
+    header, rows = (rows[0], rows[1:]) if rows else ([], [])
     _check_header(header, rows, path)
-    columns = {name: [row[index].strip() for row in rows] for index, name in enumerate(header)}
-    return columns, lines
+    return {name: [row[index] for row in rows] for index, name in enumerate(header)}, lines[1:]
 
 
 def _check_header(header, rows, path):
@@ -191,3 +169,21 @@ def _check_intervals(table, lines, path):
             raise UserError(
                 f"{path} line {lines[wrong[0]]}: expected age_low <= age_high. Received: {low:g} > {high:g}"
             )
+
+
+DATA_SET = DataSet(
+    name="csv",
+    title="your own images",
+    read=read,
+    root=".",
+    margin=0.0,
+    aligned=False,
+    size="as many as you have",
+    labels=f"a CSV file with img_path and any of: {', '.join(TABLE_COLUMNS[1:])}",
+    known_errors="yours to find; rows without any label are rejected, a cell that breaks the rules stops the reading",
+    paper="none",
+    source="your own images and a CSV file of labels",
+    licence="yours",
+    how_to_get="python create_db.py --db csv --csv labels.csv --root folder_of_images",
+    options={"csv": "file of labels"},
+)

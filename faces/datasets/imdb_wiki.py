@@ -9,8 +9,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
 
+from faces.datasets.card import DataSet
+from faces.datasets.matlab import read_mat
+from faces.datasets.reading import leaves_folder
 from faces.errors import UserError
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 
@@ -24,23 +26,41 @@ _IDENTITY = re.compile(r"([0-9]+)_")
 
 
 def read_imdb(root, *, min_score=1.0, require_gender=False):
-    """Read `imdb.mat` in the folder `root`; see `read_mat`. The identity is the celebrity's number (`celeb_id`)."""
-    return read_mat(root, "imdb", min_score=min_score, require_gender=require_gender)
+    """Read `imdb.mat` in the folder `root`; see `make_tables`. The identity is the celebrity's number (`celeb_id`).
+
+    Raises:
+        UserError: the file is missing, no MATLAB file, or lacks a field.
+    """
+    return _read(root, "imdb", min_score=min_score, require_gender=require_gender)
 
 
 def read_wiki(root, *, min_score=1.0, require_gender=False):
-    """Read `wiki.mat` in the folder `root`; see `read_mat`. The identity is the number that begins the file name.
+    """Read `wiki.mat` in the folder `root`; see `make_tables`. The identity is the number that begins the file name.
 
     The widely used table of 38,138 rows needs `require_gender=True`.
+
+    Raises:
+        UserError: the file is missing, no MATLAB file, or lacks a field.
     """
-    return read_mat(root, "wiki", min_score=min_score, require_gender=require_gender)
+    return _read(root, "wiki", min_score=min_score, require_gender=require_gender)
 
 
-def read_mat(root, name, *, min_score=1.0, require_gender=False):
-    """Read `<root>/<name>.mat`, a 1x1 struct `name` with the fields FIELDS.
+def _read(root, name, **options):
+    path = Path(root) / f"{name}.mat"
+    if not path.is_file():
+        raise UserError(f"Expected the labels in {path}, which does not exist. To get them, run: ./download.sh {name}")
+    variable = read_mat(path, (name,))[name]
+    try:
+        return make_tables(variable, name, **options)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def make_tables(variable, name, *, min_score=1.0, require_gender=False):
+    """Turn the MATLAB variable `imdb` or `wiki` into the tables of a reader.
 
     Args:
-        root: folder of the crops and of the .mat file.
+        variable: a 1x1 struct with the fields FIELDS of one length, as `scipy.io.loadmat` returns it.
         name: `imdb` or `wiki`.
         min_score: least face score; images without a face have -inf.
         require_gender: reject rows of unknown gender, as earlier tools did; otherwise they are kept for their age.
@@ -49,9 +69,9 @@ def read_mat(root, name, *, min_score=1.0, require_gender=False):
         (table, rejected): `img_path, age, gender, identity` and `img_path, reason`.
 
     Raises:
-        UserError: the file is missing, no MATLAB file, or lacks a field.
+        ValueError: no such struct.
     """
-    fields = _read_fields(Path(root) / f"{name}.mat", name)
+    fields = _fields(variable, name)
     age, birth_reason = taken_age(fields["dob"], fields["photo_taken"])
     paths = fields["full_path"]
     gender = fields["gender"]
@@ -59,7 +79,7 @@ def read_mat(root, name, *, min_score=1.0, require_gender=False):
     # One row, one reason: the first of these that holds.
     checks = [
         ([path == "" for path in paths], "no path"),
-        ([_leaves_folder(path) for path in paths], "path leaves the data folder"),
+        ([leaves_folder(path) for path in paths], "path leaves the data folder"),
         (birth_reason != "", birth_reason),
         ((age < MIN_AGE) | (age > MAX_AGE), [f"age outside {MIN_AGE}..{MAX_AGE}: {value:g}" for value in age]),
         (~np.isfinite(fields["face_score"]), "no face"),
@@ -102,33 +122,31 @@ def taken_age(dob, photo_taken):
     return np.where(no_birth | no_photo, np.nan, age), reason
 
 
-def _read_fields(path, name):
+def _fields(variable, name):
     """dict of (N,) arrays: `full_path` text, the others float64."""
-    if not path.is_file():
-        raise UserError(f"Expected the labels in {path}, which does not exist. To get them, run: ./download.sh {name}")
     try:
-        struct = loadmat(path)[name][0, 0]
-        fields = {field: struct[field].ravel() for field in FIELDS}
-        fields["celeb_id"] = struct["celeb_id"].ravel() if "celeb_id" in struct.dtype.names else None
+        struct = variable[0, 0]
+        present = [*FIELDS, "celeb_id"] if "celeb_id" in struct.dtype.names else FIELDS
+        fields = {field: struct[field].ravel() for field in present}
         fields["full_path"] = np.array([_text(cell) for cell in fields["full_path"]], dtype=object)
-        numbers = [field for field in fields if field != "full_path" and fields[field] is not None]
-        fields |= {field: fields[field].astype(np.float64) for field in numbers}
-    except Exception as error:  # a damaged file makes loadmat raise nearly anything
-        raise UserError(
-            f"{path}: expected a MATLAB struct {name} with {', '.join(FIELDS)}. Received: {error!r}"
-        ) from None
-    lengths = {field: len(values) for field, values in fields.items() if values is not None}
+        fields |= {field: _real_numbers(fields[field]) for field in present if field != "full_path"}
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"expected a MATLAB struct {name} with {', '.join(FIELDS)}. Received: {error!r}") from None
+    lengths = {field: len(values) for field, values in fields.items()}
     if len(set(lengths.values())) > 1:
-        raise UserError(f"{path}: expected fields of equal length. Received: {lengths}")
+        raise ValueError(f"expected fields of equal length. Received: {lengths}")
     return fields
 
 
+def _real_numbers(values):
+    if values.dtype.kind not in "fui":
+        raise TypeError(f"{values.dtype} where real numbers are expected")
+    return values.astype(np.float64)
+
+
 def _text(cell):
-    return str(cell.ravel()[0]).strip() if np.size(cell) else ""
-
-
-def _leaves_folder(path):
-    return path.startswith("/") or ".." in PurePosixPath(path).parts
+    text = np.ravel(cell)
+    return str(text[0]).strip() if text.size and text.dtype.kind == "U" else ""
 
 
 def _gender_words(gender):
@@ -139,7 +157,53 @@ def _gender_words(gender):
 
 
 def _identities(fields, name):
-    if name == "imdb" and fields["celeb_id"] is not None:
+    if name == "imdb" and "celeb_id" in fields:
         return [str(int(number)) if np.isfinite(number) else None for number in fields["celeb_id"]]
     matches = [_IDENTITY.match(PurePosixPath(path).name) for path in fields["full_path"]]
     return [match[1] if match else None for match in matches]
+
+
+_SHARED = {
+    "margin": 0.4,
+    "aligned": False,
+    "labels": (
+        "age from the date of birth and the year of the photo; gender and name from the page; faces found by a detector"
+    ),
+    "paper": (
+        "Rothe, Timofte, Van Gool: Deep Expectation of Real and Apparent Age from a Single Image Without Facial "
+        "Landmarks, IJCV 2018"
+    ),
+    "source": "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/",
+    "licence": "academic research only",
+    "options": {
+        "min_score": "least face score",
+        "require_gender": "drop rows of unknown gender",
+    },
+}
+_NOISE = (
+    "Much label noise: of several faces on a photo the wrong one may carry the label. Dates of birth and years of 0, "
+    "photos before birth and ages above 100 occur; such rows are rejected, and so are rows with a second face."
+)
+
+DATA_SET_IMDB = DataSet(
+    name="imdb",
+    title="IMDB-WIKI, the IMDB part",
+    read=read_imdb,
+    root="data/imdb_crop",
+    size="460,723 images of 20,284 celebrities, about 7 GB",
+    known_errors=f"{_NOISE} About 170,000 rows remain.",
+    how_to_get="./download.sh imdb",
+    **_SHARED,
+)
+DATA_SET_WIKI = DataSet(
+    name="wiki",
+    title="IMDB-WIKI, the Wikipedia part",
+    read=read_wiki,
+    root="data/wiki_crop",
+    size="62,328 images, about 1 GB",
+    known_errors=(
+        f"{_NOISE} 18,016 images without a face and 4,096 with a second one. 38,138 rows remain with --require_gender."
+    ),
+    how_to_get="./download.sh wiki",
+    **_SHARED,
+)

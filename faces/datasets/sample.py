@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from faces.datasets.card import DataSet
 from faces.datasets.csv_table import write_csv
 from faces.errors import UserError
 
@@ -49,3 +50,21 @@ def _drawn_before(labels, count, seed):
         return None
     table = table[:count]
     return table if all((labels.parent / name).is_file() for name in table["img_path"]) else None
+
+
+DATA_SET = DataSet(
+    name="sample",
+    title="synthetic sample",
+    read=read,
+    root="data/sample",
+    margin=0.0,
+    aligned=True,
+    size="2,000 drawn faces, or any number",
+    labels="age and gender, exact: the picture is drawn from them",
+    known_errors="none; nothing measured on drawn faces holds for real ones",
+    paper="none",
+    source="drawn by faces/sample",
+    licence="MIT, like the toolkit",
+    how_to_get="python create_db.py --db sample",
+    options={"count": "number of faces", "seed": "another seed, other faces"},
+)

@@ -1,4 +1,4 @@
-"""The dict of data sets, UTKFace and the synthetic sample."""
+"""UTKFace, aligned or in the wild, and the synthetic sample."""
 
 import os
 import tarfile
@@ -8,26 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faces.datasets import DATASETS, get_dataset, sample, utkface
+from faces.datasets import sample, utkface, utkface_wild
 from faces.errors import UserError
 from faces.labels import GENDERS, TABLE_COLUMNS
 
 TEST_DATA = os.environ.get("FACES_TEST_DATA")
 needs_test_data = pytest.mark.skipif(not TEST_DATA, reason="FACES_TEST_DATA names no folder of real data")
-
-
-def test_every_data_set_says_where_it_comes_from():
-    assert set(DATASETS) == {"sample", "imdb", "wiki", "utkface", "csv"}
-    for name, data_set in DATASETS.items():
-        assert data_set.name == name and callable(data_set.read) and not Path(data_set.root).is_absolute()
-        assert data_set.source and data_set.licence and data_set.how_to_get
-        assert 0 <= data_set.margin <= 1 and isinstance(data_set.aligned, bool)
-    assert [DATASETS[name].margin for name in ("imdb", "wiki", "utkface", "sample")] == [0.4, 0.4, 0, 0]
-
-
-def test_unknown_data_set_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"'imbd'.*sample, imdb, wiki, utkface, csv"):
-        get_dataset("imbd")
 
 
 @pytest.mark.parametrize(
@@ -97,8 +83,18 @@ def test_utkface_folder(tmp_path):
 def test_utkface_without_images(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         utkface.read(tmp_path / "missing")
-    with pytest.raises(UserError, match="holds no image"):
+    with pytest.raises(UserError, match="holds none"):
         utkface.read(tmp_path)
+
+
+def test_utkface_wild_has_the_names_of_utkface(tmp_path):
+    for name in ("part1/26_0_0_20170116184028385.jpg", "part2/53__0_20170116184028385.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    table, rejected = utkface_wild.DATA_SET.read(tmp_path)
+    assert table["img_path"].tolist() == ["part1/26_0_0_20170116184028385.jpg"]
+    assert rejected["reason"].tolist() == ["malformed name: gender '' is neither 0 nor 1"]
+    assert utkface_wild.DATA_SET.detect and not utkface_wild.DATA_SET.aligned
 
 
 @needs_test_data

@@ -23,9 +23,9 @@ def write(tmp_path):
 
 def test_all_columns(write):
     path = write(
-        "gender,img_path,age,identity,ethnicity,age_low,age_high,apparent_age,apparent_age_std,split,sha256\n"
-        "Female,a.jpg,31.5,007,asian,30,39,29.25,4.5,Train,00ff\n"
-        "m,b/c d.jpg,,,,,,,,,\n"
+        "gender,img_path,age,identity,ethnicity,age_low,age_high,apparent_age,apparent_age_std,split,fold,sha256\n"
+        "Female,a.jpg,31.5,007,asian,30,39,29.25,4.5,Train,S1,00ff\n"
+        "m,b/c d.jpg,,,,,,,,,,\n"
     )
     table = parse_table(path)
     assert table.columns.tolist() == list(csv_table.TABLE_COLUMNS)
@@ -41,6 +41,7 @@ def test_all_columns(write):
         "apparent_age": 29.25,
         "apparent_age_std": 4.5,
         "split": "train",
+        "fold": "S1",
         "sha256": "00ff",
     }
     assert (second.pop("img_path"), second.pop("gender")) == ("b/c d.jpg", "male")

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
-from faces.datasets.imdb_wiki import read_imdb, read_wiki, taken_age
+from faces.datasets.imdb_wiki import make_tables, read_imdb, read_wiki, taken_age
 from faces.errors import UserError
 from faces.ingest import load_table
 from faces.labels import GENDERS
@@ -185,12 +185,16 @@ def test_file_that_is_none(tmp_path):
         read_wiki(tmp_path)
     for content in (b"", b"junk" * 100, b"MATLAB 5.0 MAT-file" + bytes(200)):
         (tmp_path / "wiki.mat").write_bytes(content)
-        with pytest.raises(UserError, match="expected a MATLAB struct wiki"):
+        with pytest.raises(UserError, match=r"wiki\.mat: expected a MATLAB 5 file"):
             read_wiki(tmp_path)
     save(tmp_path, [{}], "imdb")
     (tmp_path / "imdb.mat").rename(tmp_path / "wiki.mat")
-    with pytest.raises(UserError, match="expected a MATLAB struct wiki"):
+    with pytest.raises(UserError, match=r"wiki\.mat: expected the variables wiki"):
         read_wiki(tmp_path)
+    for variable in (np.ones((1, 1)), "wiki", np.zeros((0, 0)), {"dob": 1.0}):
+        savemat(tmp_path / "wiki.mat", {"wiki": variable})
+        with pytest.raises(UserError, match=r"wiki\.mat: expected a MATLAB struct wiki"):
+            read_wiki(tmp_path)
 
 
 NUMBERS = st.floats(-10, 10) | st.sampled_from([NAN, float("inf"), -float("inf"), 0.0, 1e300])
@@ -213,8 +217,8 @@ ROWS = st.fixed_dictionaries(
 def test_any_rows_are_read_or_rejected(rows, require_gender, name):
     with tempfile.TemporaryDirectory() as folder:
         save(folder, rows, name)
-        read = read_imdb if name == "imdb" else read_wiki
-        table, rejected = read(folder, require_gender=require_gender)
+        variable = loadmat(Path(folder) / f"{name}.mat")[name]
+    table, rejected = make_tables(variable, name, require_gender=require_gender)
     assert len(table) + len(rejected) == len(rows)
     assert table["age"].between(0, 100).all()
     assert table["gender"].dropna().isin(["female", "male"]).all()

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faces import splits
+from faces.crops import read_margin
+from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.ingest import check_images, drop_conflicting_duplicates, ingest, load_table, read_table, write_table
 from faces.labels import GENDERS, SPLITS, TABLE_COLUMNS
@@ -141,8 +143,15 @@ def test_ingest_accounts_for_every_image(tmp_path):
 
 
 def test_ingest_of_an_unknown_data_set(tmp_path):
-    with pytest.raises(UserError, match="Unknown data set 'morph'"):
-        ingest("morph", tmp_path)
+    with pytest.raises(UserError, match="Unknown data set 'morph2'"):
+        ingest("morph2", tmp_path)
+
+
+def test_margin_of_published_crops_is_refused(tmp_path):
+    write_image(tmp_path / f"26_0_0_{DATE}", 10)
+    with pytest.raises(UserError, match=r"images of utkface are crops already; a margin of 0\.2"):
+        ingest("utkface", tmp_path, margin=0.2)
+    assert not (tmp_path / "crops").exists()
 
 
 UNKNOWN_OR = {
@@ -151,6 +160,7 @@ UNKNOWN_OR = {
     "identity": st.sampled_from(["007", "7", "1e3", "NA!", "Zoë", "a,b", 'say "x"', "3.0"]),
     "apparent_age": st.floats(0, 100, width=32),
     "split": st.sampled_from(SPLITS),
+    "fold": st.sampled_from(["0", "4", "S1", "1e1"]),
     "sha256": st.sampled_from(["00", "0123456789", "12e4567", "ff"]),
 }
 TABLES = st.lists(
@@ -261,6 +271,23 @@ def test_utkface_as_published(tmp_path):
 
 
 @pytest.mark.skipif(not TEST_DATA, reason="FACES_TEST_DATA names no folder of real data")
+@pytest.mark.parametrize("margin", [None, 0.5])
+def test_fgnet_as_published(tmp_path, margin):
+    with tarfile.open(Path(TEST_DATA) / "fgnet_sample.tar") as archive:
+        archive.extractall(tmp_path, filter="data")
+    root = tmp_path / "FGNET"
+    table, rejected = ingest("fgnet", root, margin=margin, progress=False)
+    assert len(table) == 191 and rejected.empty and "x1" not in table
+    assert table["img_path"].str.startswith("crops/images/").all()
+    wanted = DATASETS["fgnet"].margin if margin is None else margin
+    assert {read_margin(root / path) for path in table["img_path"]} == {wanted}
+    times = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    again, _ = ingest("fgnet", root, margin=margin, progress=False)
+    pd.testing.assert_frame_equal(again, table)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == times
+
+
+@pytest.mark.skipif(not TEST_DATA, reason="FACES_TEST_DATA names no folder of real data")
 @pytest.mark.parametrize(("name", "count"), [("fgnet_sample", 191), ("fairface_sample", 1500)])
 def test_published_photos_can_be_read(tmp_path, name, count):
     with tarfile.open(Path(TEST_DATA) / f"{name}.tar") as archive:
@@ -268,3 +295,20 @@ def test_published_photos_can_be_read(tmp_path, name, count):
     paths = [path for path in tmp_path.rglob("*") if path.suffix.lower() == ".jpg"]
     table, rejected = check_images(pd.DataFrame({"img_path": [str(path) for path in paths]}), tmp_path)
     assert len(table) == count and rejected.empty
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kept"),
+    [
+        ("age_low", [20.0, 30.0], 0),
+        ("age_high", [29.0, 39.0], 0),
+        ("age_high", [29.0, 29.0], 2),
+        ("apparent_age", [20.0, 25.5], 0),
+        ("apparent_age", [20.0, 25.0], 2),
+        ("apparent_age", [20.0, None], 2),
+    ],
+)
+def test_duplicates_that_contradict_in_groups_or_votes(column, values, kept):
+    table = pd.DataFrame({"img_path": ["a.jpg", "b.jpg"], "sha256": ["0", "0"], column: values})
+    table, rejected = drop_conflicting_duplicates(table)
+    assert (len(table), len(rejected)) == (kept, 2 - kept)

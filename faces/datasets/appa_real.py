@@ -1,0 +1,117 @@
+"""APPA-REAL (Agustsson et al., FG 2017): real age, and the mean and standard deviation of many guesses at the age.
+
+A picture `X.jpg` has a crop `X.jpg_face.jpg` beside it, turned upright, with a margin of 40 %; the crops are read. The
+files `allcategories_{train,valid,test}.csv` of a later release (Clapes et al., CVPRW 2018) add gender and ethnicity.
+"""
+
+import re
+from pathlib import Path
+
+from faces.datasets.card import DataSet
+from faces.datasets.label_files import look_up, present_files, read_labels, years
+from faces.datasets.reading import list_images, read_rows, split_rejected, whole_age, without_label
+from faces.errors import UserError
+
+# Part of the split -> name of its folder, and of its files.
+FOLDERS = {"train": "train", "val": "valid", "test": "test"}
+COLUMNS = ("file_name", "apparent_age_avg", "apparent_age_std", "real_age")
+ATTRIBUTE_COLUMNS = ("file", "gender", "race")
+GENDER_CODES = {"female": "female", "male": "male"}
+ETHNICITIES = {"caucasian": "white", "asian": "asian", "afroamerican": "black"}
+CROP = "_face.jpg"
+IGNORE_LIST = Path(__file__).resolve().parents[2] / "meta" / "appa_real_ignore_list.csv"
+
+_HOW_TO_GET = "./download.sh appa_real"
+
+
+def read(root, *, ignore_list="train"):
+    """Read `gt_avg_{train,valid,test}.csv` in the folder `root`, of which one is enough.
+
+    Args:
+        root: folder of the release.
+        ignore_list: `train` rejects the 118 training images with a bad crop that yu4u/age-gender-estimation lists;
+            `none` keeps them.
+
+    Returns:
+        (table, rejected): `img_path, age, gender, ethnicity, apparent_age, apparent_age_std, split` and
+        `img_path, reason`. A standard deviation of 0 stays: all guesses agreed.
+
+    Raises:
+        UserError: another `ignore_list`, no label file, one that is no CSV file of the published columns, or no crop.
+    """
+    ignored = _ignored(ignore_list)
+    named = []
+    files = {split: f"gt_avg_{folder}.csv" for split, folder in FOLDERS.items()}
+    for split, path in present_files(root, files, how_to_get=_HOW_TO_GET).items():
+        attributes = _read_attributes(Path(root) / f"allcategories_{FOLDERS[split]}.csv")
+        for row in read_rows(path, columns=COLUMNS):
+            img_path = f"{FOLDERS[split]}/{row['file_name']}{CROP}"
+            named.append((img_path, row | {"split": split, "attributes": attributes.get(row["file_name"], [])}))
+    rows, rejected = read_labels(named, _labels)
+    crops = [name for name in list_images(root) if name.endswith(CROP)]
+    rejected += [(row["img_path"], "on the ignore list") for row in rows if row["img_path"] in ignored]
+    rows = [row for row in rows if row["img_path"] not in ignored]
+    return split_rejected(rows, rejected + without_label(crops, dict(named)))
+
+
+def _ignored(ignore_list):
+    if ignore_list not in ("train", "none"):
+        raise UserError(f"Expected the ignore list train or none. Received: {ignore_list!r}")
+    if ignore_list == "none":
+        return set()
+    return {f"train/{row['file_name']}{CROP}" for row in read_rows(IGNORE_LIST, columns=("file_name",))}
+
+
+def _read_attributes(path):
+    """File name -> list of its rows in a file of attributes; empty where there is no such file."""
+    attributes = {}
+    for row in read_rows(path, columns=ATTRIBUTE_COLUMNS) if path.is_file() else ():
+        attributes.setdefault(row["file"], []).append(row)
+    return attributes
+
+
+def _labels(row):
+    if not re.fullmatch(r"[0-9]{6}\.jpg", row["file_name"]):
+        raise ValueError(f"file_name {row['file_name']!r} is not six digits and .jpg")
+    if len(row["attributes"]) > 1:
+        raise ValueError(f"{len(row['attributes'])} rows of attributes")
+    attributes = row["attributes"][0] if row["attributes"] else {"gender": "", "race": ""}
+    return {
+        "age": whole_age(row["real_age"]),
+        "gender": look_up(attributes["gender"], GENDER_CODES, "gender"),
+        "ethnicity": look_up(attributes["race"], ETHNICITIES, "race"),
+        "apparent_age": years(row["apparent_age_avg"], "apparent_age_avg"),
+        "apparent_age_std": years(row["apparent_age_std"], "apparent_age_std"),
+        "split": row["split"],
+    }
+
+
+DATA_SET = DataSet(
+    name="appa_real",
+    title="APPA-REAL, real and apparent age",
+    read=read,
+    root="data/appa-real-release",
+    margin=0.4,
+    aligned=True,
+    size="7,591 images (4,113 train, 1,500 validation, 1,978 test)",
+    labels=(
+        "real age as told by the persons, apparent age as mean and standard deviation of about 38 guesses an image; "
+        "gender and three ethnicities in allcategories_{train,valid,test}.csv of the extended release, where present; "
+        "no identity"
+    ),
+    known_errors=(
+        "118 training images have a bad crop: they are on the ignore list of yu4u/age-gender-estimation, which is "
+        "applied to train only. The standard deviation is 0 for 16, 2 and 11 images of the three parts and below 1 for "
+        "176, 55 and 104: these rule the epsilon-error. The same pictures as clap2016: do not train on one and test on "
+        "the other."
+    ),
+    paper=(
+        "Agustsson, Timofte, Escalera, Baro, Guyon, Rothe: Apparent and Real Age Estimation in Still Images with Deep "
+        "Residual Regressors on APPA-REAL Database, FG 2017; attributes: Clapes, Bilici, Temirova, Avots, Anbarjafari, "
+        "Escalera: From Apparent to Real Age, CVPRW 2018"
+    ),
+    source="https://chalearnlap.cvc.uab.cat/dataset/26/description/",
+    licence="research only",
+    how_to_get=_HOW_TO_GET,
+    options={"ignore_list": "train rejects the 118 bad training images of appa_real, none keeps them"},
+)

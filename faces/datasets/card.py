@@ -1,0 +1,53 @@
+"""What the toolkit knows about one data set: its reader, the geometry of its crops, and its data card."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DataSet:
+    """One data set. Each reader module ends with its own, `faces.datasets.DATASETS` collects them.
+
+    Attributes:
+        name: the word of `data.db` and `create_db.py --db`.
+        title: its full name.
+        read: `read(root, **options) -> (table, rejected)`, see `faces.datasets`.
+        root: the folder where its images are expected.
+        margin: share of the face box added on each side of the crops, the published ones or those cut at ingest.
+        aligned: whether the published crops are rotated upright by their landmarks.
+        size: how many images (and persons, where known) were published.
+        labels: which labels there are and how they were made.
+        known_errors: what is wrong with it, so that nobody has to find out again.
+        paper: authors, title, venue and year.
+        source: address of its publisher.
+        licence: what its publisher allows.
+        how_to_get: one command or sentence that tells the user how to fill `root`.
+        age_edges: first ages of its age groups, for a data set that labels groups; None where ages are years.
+        boxes: whether the images are whole pictures and the reader gives the face boxes `x1, y1, x2, y2`.
+        detect: whether the images are whole pictures without boxes, in which ingest has to find the face.
+        options: reader options that `create_db.py` offers: name -> line of help. Type and default are those of the
+            keyword argument of `read`.
+    """
+
+    name: str
+    title: str
+    read: Callable
+    root: str
+    margin: float
+    aligned: bool
+    size: str
+    labels: str
+    known_errors: str
+    paper: str
+    source: str
+    licence: str
+    how_to_get: str
+    age_edges: tuple[int, ...] | None = None
+    boxes: bool = False
+    detect: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_cut(self):
+        """Whether ingest cuts the crops out of whole pictures."""
+        return self.boxes or self.detect

@@ -1,0 +1,85 @@
+"""FairFace (Karkkainen and Joo, WACV 2021): faces balanced over seven races, labelled by age group.
+
+The ages are groups, so the table has their ends (`age_low, age_high`, the last one open) and no `age`.
+"""
+
+import re
+from itertools import pairwise
+
+from faces.datasets.card import DataSet
+from faces.datasets.label_files import look_up, present_files, read_labels
+from faces.datasets.reading import list_images, read_rows, split_rejected, without_label
+from faces.labels import FAIRFACE_EDGES
+
+FILES = {"train": "fairface_label_train.csv", "val": "fairface_label_val.csv"}
+COLUMNS = ("file", "age", "gender", "race")
+AGE_GROUPS = {f"{first}-{after - 1}": (first, after - 1) for first, after in pairwise(FAIRFACE_EDGES)}
+AGE_GROUPS["more than 70"] = (FAIRFACE_EDGES[-1], None)
+GENDER_CODES = {"Male": "male", "Female": "female"}
+RACES = {
+    "White": "white",
+    "Black": "black",
+    "Latino_Hispanic": "latino hispanic",
+    "East Asian": "east asian",
+    "Southeast Asian": "southeast asian",
+    "Indian": "indian",
+    "Middle Eastern": "middle eastern",
+}
+_HOW_TO_GET = "./download.sh fairface"
+
+
+def read(root):
+    """Read `fairface_label_{train,val}.csv` in the folder `root`, of which one is enough.
+
+    Returns:
+        (table, rejected): `img_path, gender, ethnicity, age_low, age_high, split` and `img_path, reason`.
+
+    Raises:
+        UserError: no label file, one that is no CSV file of the published columns, or no image.
+    """
+    named = []
+    for split, path in present_files(root, FILES, how_to_get=_HOW_TO_GET).items():
+        named += [(row["file"], row | {"split": split}) for row in read_rows(path, columns=COLUMNS)]
+    rows, rejected = read_labels(named, _labels)
+    return split_rejected(rows, rejected + without_label(list_images(root), dict(named)))
+
+
+def _labels(row):
+    if not re.fullmatch(rf"{row['split']}/[0-9]+\.jpg", row["file"]):
+        raise ValueError(f"file {row['file']!r} is not {row['split']}/<number>.jpg")
+    low, high = look_up(row["age"], AGE_GROUPS, "age") or (None, None)
+    return {
+        "gender": look_up(row["gender"], GENDER_CODES, "gender"),
+        "ethnicity": look_up(row["race"], RACES, "race"),
+        "age_low": low,
+        "age_high": high,
+        "split": row["split"],
+    }
+
+
+DATA_SET = DataSet(
+    name="fairface",
+    title="FairFace, crops with margin 0.25",
+    read=read,
+    root="data/fairface",
+    margin=0.25,
+    aligned=True,
+    size="97,698 images of 224 x 224 pixels (86,744 train, 10,954 validation)",
+    labels=(
+        "nine age groups (0-2, 3-9, decades to 60-69, more than 70), gender and seven races: two of three paid "
+        "annotators had to agree, then a model pointed out labels to check again; no identity"
+    ),
+    known_errors=(
+        "The ages are guesses of annotators, not known ages. Few images in the oldest group (1 %). Of the 108,501 "
+        "images of the paper the test part is not published: report on the validation part. Nothing tells who is on an "
+        "image, so a person may be in both parts."
+    ),
+    paper=(
+        "Karkkainen, Joo: FairFace: Face Attribute Dataset for Balanced Race, Gender, and Age for Bias Measurement and "
+        "Mitigation, WACV 2021"
+    ),
+    source="https://github.com/joojs/fairface",
+    licence="CC BY 4.0",
+    how_to_get=_HOW_TO_GET,
+    age_edges=FAIRFACE_EDGES,
+)
