@@ -5,6 +5,7 @@ import pandas as pd
 
 from faces.errors import UserError
 from faces.report.files import write_figure
+from faces.report.groups import FEW
 
 # Label with unit -> column of the history; its validation twin starts with val_.
 _PANELS = {
@@ -16,8 +17,6 @@ _PANELS = {
 BLUE, ORANGE, GREY = "#2166ac", "#d95f02", "#777777"
 # Above this many images single points hide each other.
 _SCATTER_LIMIT = 1500
-# Below this many images an average says little and its bootstrap interval is too narrow.
-_FEW = 30
 
 
 def new_figure(width, height):
@@ -66,8 +65,8 @@ def error_by_age_figure(by_age):
     figure = new_figure(max(5.0, 1.6 + 0.75 * len(by_age)), 4.6)
     axes = figure.add_subplot()
     places = np.arange(len(by_age))
-    few = by_age["n"] < _FEW
-    for shown, alpha, label in ((~few, 0.75, "MAE, 95 % interval"), (few, 0.3, f"same, fewer than {_FEW} images")):
+    few = by_age["n"] < FEW
+    for shown, alpha, label in ((~few, 0.75, "MAE, 95 % interval"), (few, 0.3, f"same, fewer than {FEW} images")):
         if shown.any():
             axes.bar(places[shown], by_age["mae"][shown], color=BLUE, alpha=alpha, width=0.7, label=label)
     reach = by_age[["mae", "low", "high"]].max(axis=1)
