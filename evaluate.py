@@ -1,4 +1,9 @@
-"""Evaluate a checkpoint: python evaluate.py --checkpoint runs/.../model.keras --db utkface --split test"""
+"""Evaluate one or several checkpoints on the same faces: metrics with intervals, by group, calibration, age checks.
+
+python evaluate.py --checkpoint runs/RUN/model.keras --db utkface
+python evaluate.py --checkpoint A.keras B.keras --db utkface        paired comparison
+python evaluate.py --checkpoint A.keras --db utkface --calibrate    store 90 % age intervals in the checkpoint first
+"""
 
 import argparse
 import os
@@ -9,40 +14,67 @@ from pathlib import Path
 from faces.datasets import DATASETS
 from faces.errors import UserError, run_main
 from faces.labels import SPLITS
+from faces.protocols import PROTOCOLS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 DEFAULT_CHECKPOINT = "pretrained/face_age_gender.keras"
+ALL_ROWS = "all"
+COUNTS = ("batch_size", "bootstrap", "limit")
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0] + ".")
-    parser.add_argument("--checkpoint", "--weight_file", default=DEFAULT_CHECKPOINT, help="a .keras file of train.py")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        *("--checkpoint", "--weight_file"),
+        nargs="+",
+        default=[DEFAULT_CHECKPOINT],
+        help="a .keras file of train.py; several are compared pair by pair",
+    )
     parser.add_argument("--db", default="sample", help=f"data set: {', '.join(DATASETS)}")
-    parser.add_argument("--split", default="test", choices=(*SPLITS, "all"), help="which part of the data set")
+    parser.add_argument("--split", default="test", choices=(*SPLITS, ALL_ROWS), help="which part of the data set")
     parser.add_argument("--root", help="image folder, if not the data set's own")
     parser.add_argument("--csv", help="label file of --db csv")
     parser.add_argument("--meta_dir", default="meta", help="where create_db.py put <db>.csv")
-    parser.add_argument("--age_label", default="real", choices=("real", "apparent"), help="which age is the truth")
+    parser.add_argument(
+        "--age_label", choices=("real", "apparent"), help="which age is the truth (default: as in training)"
+    )
+    parser.add_argument("--protocol", help=f"how the set is divided (default: as in training): {', '.join(PROTOCOLS)}")
+    parser.add_argument("--split_csv", help="published split list, instead of a protocol")
+    parser.add_argument("--fold", help="name of a fold, of a protocol with several")
+    parser.add_argument("--folds", type=int, help="number of folds of --protocol k_fold")
     parser.add_argument("--limit", type=int, help="number of images, for a quick look")
+    parser.add_argument("--flip", "--tta", action="store_true", help="average each face and its mirror image")
+    parser.add_argument(
+        "--calibrate",
+        type=float,
+        nargs="?",
+        const=0.9,
+        metavar="LEVEL",
+        help="first calibrate age intervals on the validation part and store them in the checkpoint (default 0.9)",
+    )
     parser.add_argument("--batch_size", type=int, default=64, help="images a step; changes the speed only")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples behind the 95 %% intervals")
     parser.add_argument("--output_dir", help="where the report goes, default runs/evaluate_<time>_<db>")
     return parser.parse_args(arguments)
 
 
-def main():
-    arguments = parse_arguments()
-    for name in ("batch_size", "bootstrap", "limit"):
+def main(arguments=None):
+    arguments = parse_arguments(arguments)
+    for name in COUNTS:
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise UserError(f"--{name} must be at least 1. Received: {getattr(arguments, name)}")
-    if not Path(arguments.checkpoint).is_file():
-        raise UserError(f"The checkpoint {arguments.checkpoint} does not exist. Train one: python train.py")
-    from keras_impl.evaluation import evaluate_checkpoint  # frameworks load only after the arguments were checked
+    if arguments.calibrate is not None and not 0 < arguments.calibrate < 1:
+        raise UserError(f"--calibrate needs a coverage between 0 and 1. Received: {arguments.calibrate}")
+    for checkpoint in arguments.checkpoint:
+        if not Path(checkpoint).is_file():
+            raise UserError(f"The checkpoint {checkpoint} does not exist. Train one: python train.py")
+    from keras_impl.evaluation import (
+        Rows,
+        evaluate_checkpoints,
+    )  # frameworks load only after the arguments were checked
 
-    folder = arguments.output_dir or f"runs/evaluate_{time.strftime('%Y%m%d-%H%M%S')}_{arguments.db}"
-    text = evaluate_checkpoint(
-        arguments.checkpoint,
-        folder,
+    division = {name: getattr(arguments, name) for name in ("protocol", "split_csv", "fold", "folds")}
+    rows = Rows(
         db=arguments.db,
         split=arguments.split,
         root=arguments.root,
@@ -50,10 +82,19 @@ def main():
         meta_dir=arguments.meta_dir,
         age_label=arguments.age_label,
         limit=arguments.limit,
+        division={name: value for name, value in division.items() if value is not None},
+    )
+    folder = arguments.output_dir or f"runs/evaluate_{time.strftime('%Y%m%d-%H%M%S')}_{arguments.db}"
+    text = evaluate_checkpoints(
+        arguments.checkpoint,
+        folder,
+        rows,
         batch_size=arguments.batch_size,
         resamples=arguments.bootstrap,
+        flip=arguments.flip,
+        level=arguments.calibrate,
     )
-    print(f"{text}\n\nReport: {folder}")
+    print(f"{text}\n\nReport: {Path(folder) / 'report.html'}")
     return 0
 
 

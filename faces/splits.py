@@ -21,6 +21,8 @@ def split_table(table, *, val_share=0.1, test_share=0.1, seed=0):
     hash of the seed and of the group's name decides, so the result depends neither on the order of the rows nor on the
     other groups, and the shares are met on average. Values of an existing `split` column are kept; the unassigned rows
     of a group follow its assigned ones. Groups that the given values tear apart are reported in the log, not changed.
+    A column that calls every row train is no split, so it is left out; where every row has a part but none is val, the
+    validation part is taken from train.
 
     Args:
         table: pandas table with `img_path` and, where known, `identity`, `sha256` and `split`.
@@ -39,8 +41,29 @@ def split_table(table, *, val_share=0.1, test_share=0.1, seed=0):
     drawn = {name: _draw(name, val_share, test_share, seed) for name in names.unique()}
     split = names.map(drawn).astype(object)
     if "split" in table:
-        split = _honour(split, table["split"], names)
+        given = table["split"]
+        _check_words(given)
+        if not (given == "train").all():
+            split = _honour(split, given, names)
+        if given.notna().all() and set(given) == {"train", "test"}:
+            split = carve_validation(table, split, share=val_share, seed=seed)
     return split.rename("split")
+
+
+def carve_validation(table, split, *, share, seed=0):
+    """Turn a share of the groups of the train part into the val part; other parts stay.
+
+    Args:
+        table: as for `split_table`. split: Series of parts, indexed like the table; None = unused.
+        share: wanted share of the groups of the train part. seed: another seed, another choice.
+    """
+    train = (split == "train").to_numpy()
+    names = group_names(table[train])
+    # Not the draw of split_table: what that left for training lies above its shares.
+    drawn = {name: _draw(name, share, 0.0, f"{seed}/val") for name in names.unique()}
+    split = split.copy()
+    split[train] = names.map(drawn).astype(object)
+    return split
 
 
 def group_names(table):
@@ -92,11 +115,14 @@ def _draw(name, val_share, test_share, seed):
     return "val" if number < test_share + val_share else "train"
 
 
-def _honour(split, given, names):
-    """Overwrite the drawn split by the given one, and by that of the row's group."""
+def _check_words(given):
     unknown = sorted(set(given.dropna()) - set(SPLITS))
     if unknown:
         raise UserError(f"Unknown split {unknown[0]!r}. Expected one of {', '.join(SPLITS)} or an empty cell.")
+
+
+def _honour(split, given, names):
+    """Overwrite the drawn split by the given one, and by that of the row's group."""
     rank = given.map({part: index for index, part in enumerate(SPLITS)}).astype(float)
     ranks = rank.groupby(names)
     torn = names[ranks.transform("min") < ranks.transform("max")].nunique()

@@ -1,15 +1,97 @@
-"""From the `data` section of the configuration to checked label tables."""
+"""From the `data` section of the configuration to checked label tables and their folds."""
 
 import hashlib
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from faces.crops import read_margin
 from faces.datasets import get_dataset
 from faces.errors import UserError
 from faces.ingest import check_images, ingest, load_table, write_table
-from faces.splits import split_table
+from faces.labels import ADIENCE_EDGES
+from faces.protocols import Fold, SplitOptions, make_folds
+from faces.split_lists import read_split_list
+from keras_impl.checks import require_number, require_whole
 from keras_impl.input import make_arrays
+
+_log = logging.getLogger(__name__)
+
+# What divides a data set; a checkpoint remembers these keys, so that "test" means the same rows later.
+SPLIT_KEYS = ("protocol", "split_csv", "fold", "folds", "val_share", "test_share", "split_seed")
+
+
+@dataclass(frozen=True)
+class FaceData:
+    """One data set or several.
+
+    Attributes:
+        tables: label table of each data set, keyed by its name.
+        rejected: `img_path, reason` of rows whose image cannot be read.
+        root: folder that `img_path` of `table` is relative to.
+        table: all rows. Of several data sets it has a column `db`, `img_path` begins with the set's folder, and
+            `identity` with its name.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    rejected: pd.DataFrame
+    root: Path
+    table: pd.DataFrame
+
+    @property
+    def names(self):
+        """Names of the data sets."""
+        return tuple(self.tables)
+
+
+def load_data(db, *, root=None, csv=None, meta_dir="meta", limit=None):
+    """The FaceData of one data set (a name) or several (a list of names).
+
+    Args:
+        root: folder of the images, by default the data set's own; of several sets, that of `csv` among them.
+        csv: label file of the data set `csv`.
+        limit: rows to use of each data set.
+
+    Raises:
+        UserError: see `load_faces`; a name twice, or `root` for several sets without `csv`.
+    """
+    names = db_names(db)
+    if len(names) == 1:
+        table, rejected = load_faces(names[0], root=root, csv=csv, meta_dir=meta_dir, limit=limit)
+        return FaceData({names[0]: table}, rejected, image_root(names[0], root=root, csv=csv), table)
+    if root is not None and "csv" not in names:
+        raise UserError(f"data.root belongs to one data set. Received: {root} for {', '.join(names)}")
+    tables, rejects, together = {}, [], []
+    for name in names:
+        own = {"root": root, "csv": csv} if name == "csv" else {}
+        tables[name], rejected = load_faces(name, meta_dir=meta_dir, limit=limit, **own)
+        folder = image_root(name, **own)
+        together.append(_prefixed(tables[name], name, folder))
+        rejects.append(rejected.assign(img_path=[str(folder / path) for path in rejected["img_path"]]))
+    return FaceData(tables, pd.concat(rejects, ignore_index=True), Path(), pd.concat(together, ignore_index=True))
+
+
+def db_names(db):
+    """Names of data sets as a tuple; UserError for none, an unknown one, or one twice."""
+    names = (db,) if isinstance(db, str) else tuple(db or ())
+    if not names:
+        raise UserError("data.db must name a data set. Received: none")
+    for name in names:
+        get_dataset(name)
+    if len(set(names)) < len(names):
+        raise UserError(f"data.db names a data set twice. Received: {', '.join(names)}")
+    return names
+
+
+def _prefixed(table, name, folder):
+    table = table.assign(db=name, img_path=[str(folder / path) for path in table["img_path"]])
+    if "identity" in table:
+        known = table["identity"].notna()
+        table["identity"] = table["identity"].where(~known, name + ":" + table["identity"].astype(str))
+    return table
 
 
 def image_root(db, *, root=None, csv=None):
@@ -66,9 +148,130 @@ def first_rows(table, limit):
     return table.iloc[chosen].reset_index(drop=True)
 
 
-def split_faces(table, *, val_share=0.1, test_share=0.1, split_seed=0):
-    """The split of a training run, see `faces.splits.split_table`."""
-    return split_table(table, val_share=val_share, test_share=test_share, seed=split_seed)
+# === Folds ===
+
+
+def divide(
+    data, *, protocol="default", split_csv=None, fold=None, folds=5, val_share=0.1, test_share=0.1, split_seed=0
+):
+    """The folds of a FaceData: list of `faces.protocols.Fold`.
+
+    Several data sets are each divided by their own protocol, so that the test part of one is what it is when it trains
+    alone; an image that is tested in one set is dropped from training in the others.
+
+    Args:
+        protocol: key of PROTOCOLS, or a list with one for each data set.
+        split_csv: a published list instead of a protocol, see `faces.split_lists`.
+        fold: name of the only fold to use; None for all.
+        folds: number of folds of `k_fold`.
+
+    Raises:
+        UserError: what `faces.protocols.make_folds` and `read_split_list` refuse; an unknown fold; data sets with
+            different numbers of folds.
+    """
+    options = SplitOptions(val_share=val_share, test_share=test_share, seed=split_seed, folds=folds)
+    protocols = _protocol_each(protocol, data.names)
+    if split_csv is not None:
+        found = [_listed(split_csv, protocols, data, options)]
+    elif len(data.names) == 1:
+        found = make_folds(protocols[0], data.table, options, db=data.names[0])
+    else:
+        found = _divide_each(data, protocols, options)
+    return found if fold is None else [_chosen(found, str(fold), protocol)]
+
+
+def _protocol_each(protocol, names):
+    if isinstance(protocol, str):
+        return (protocol,) * len(names)
+    if len(protocol) != len(names):
+        raise UserError(f"data.protocol must be one word or one for each of {', '.join(names)}. Received: {protocol}")
+    return tuple(protocol)
+
+
+def _listed(split_csv, protocols, data, options):
+    if set(protocols) != {"default"}:
+        raise UserError(f"data.split_csv replaces the protocol: leave data.protocol=default. Received: {protocols[0]}")
+    split, report = read_split_list(split_csv, data.table, val_share=options.val_share, seed=options.seed)
+    print("Split list: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in report.items()))
+    return Fold("", split)
+
+
+def _divide_each(data, protocols, options):
+    divided = [
+        make_folds(protocol, table, options, db=name)
+        for protocol, (name, table) in zip(protocols, data.tables.items(), strict=True)
+    ]
+    if len({len(folds) for folds in divided}) > 1:
+        counts = ", ".join(f"{name} {len(folds)}" for name, folds in zip(data.names, divided, strict=True))
+        raise UserError(f"The data sets must have equal numbers of folds. Received: {counts}")
+    return [_joined(data.table, folds) for folds in zip(*divided, strict=True)]
+
+
+def _joined(table, folds):
+    """One fold of all data sets, without training on an image that another set tests or validates."""
+    split = pd.concat([fold.split for fold in folds], ignore_index=True)
+    hashes = table["sha256"]
+    for tested, others in (("test", ("train", "val")), ("val", ("train",))):
+        shared = split.isin(others) & hashes.isin(hashes[split == tested])
+        if shared.any():
+            _log.warning("%d images that one data set has in %s are dropped from the others.", shared.sum(), tested)
+        split = split.mask(shared, None)
+    return Fold(folds[0].name, split.rename("split"))
+
+
+def _chosen(folds, name, protocol):
+    for fold in folds:
+        if fold.name == name:
+            return fold
+    known = ", ".join(fold.name for fold in folds) if len(folds) > 1 else "none, it has one"
+    raise UserError(f"The protocol {protocol} has no fold {name!r}. Expected one of: {known}")
+
+
+# === Facts about data sets ===
+
+
+def sample_weights(data, weights):
+    """(N,) weight of each row: that of its data set, 1 where no weights are given.
+
+    Raises:
+        UserError: not one positive number for each data set.
+    """
+    if weights is None:
+        return np.ones(len(data.table), np.float32)
+    if not isinstance(weights, list | tuple) or len(weights) != len(data.names):
+        raise UserError(f"data.db_weights must be one number for each of {', '.join(data.names)}. Received: {weights}")
+    for weight in weights:
+        require_number("Each of data.db_weights", weight, "> 0", lambda value: value > 0)
+    if len(data.names) == 1:
+        return np.full(len(data.table), weights[0], np.float32)
+    return data.table["db"].map(dict(zip(data.names, weights, strict=True))).to_numpy(np.float32)
+
+
+def crop_geometry(data):
+    """{"margin", "aligned"} of the crops of a FaceData; of several data sets those of the first, with a warning."""
+    crops = [_crop(name, _first_image(data, name)) for name in data.names]
+    if any(crop != crops[0] for crop in crops):
+        names = ", ".join(data.names)
+        _log.warning("The crops of %s differ in margin or alignment; the checkpoint notes the first.", names)
+    return crops[0]
+
+
+def _crop(name, image):
+    data_set = get_dataset(name)
+    # A crop of create_db.py knows how it was cut, which may be another margin than the data set's.
+    margin = read_margin(image) if data_set.is_cut else None
+    return {"margin": data_set.margin if margin is None else margin, "aligned": data_set.aligned}
+
+
+def _first_image(data, name):
+    rows = data.table if len(data.names) == 1 else data.table[data.table["db"] == name]
+    return data.root / rows["img_path"].iloc[0]
+
+
+def group_edges(names):
+    """First ages of the age groups that group accuracy is measured by: the data sets' own, else Adience's."""
+    edges = {get_dataset(name).age_edges for name in names}
+    return edges.pop() if len(edges) == 1 and None not in edges else ADIENCE_EDGES
 
 
 def require_labels(labels, method, outputs):
@@ -76,4 +279,19 @@ def require_labels(labels, method, outputs):
     _, weights = make_arrays(labels, method=method, outputs=outputs)
     for name, weight in weights.items():
         if not weight.any():
-            raise UserError(f"No training row has a usable {name}. Label some rows, or set model.outputs without it.")
+            hint = (
+                " For age groups use method.name=interval, for votes data.age_label=apparent." if name == "age" else ""
+            )
+            raise UserError(
+                f"No training row has a usable {name}. Label some rows, or set model.outputs without it.{hint}"
+            )
+
+
+def check_data_values(data):
+    """UserError for values of the `data` section that can be judged without reading anything."""
+    db_names(data["db"])
+    for name in ("val_share", "test_share"):
+        require_number(f"data.{name}", data[name], ">= 0 and below 1", lambda value: 0 <= value < 1)
+    if data["limit"] is not None:
+        require_whole("data.limit", data["limit"], least=1)
+    require_whole("data.folds", data["folds"], least=2)

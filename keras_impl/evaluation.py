@@ -1,180 +1,253 @@
-"""Per-sample columns of an evaluation: predictions beside the truth, and the metrics of each image."""
+"""`evaluate.py` without its command line: checkpoints x one part of a data set -> reports and comparisons."""
 
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import keras
 import numpy as np
+import pandas as pd
 
+from faces.datasets import DATASETS
 from faces.errors import UserError
-from faces.labels import GENDERS, MAX_AGE, MIN_AGE
-from faces.report import format_summary, summarize, write_report
-from keras_impl import metrics
-from keras_impl.checkpoint import load_model
-from keras_impl.data import first_rows, image_root, load_faces, split_faces
+from faces.images import read_and_resize
+from faces.report import (
+    compare_columns,
+    evaluate_columns,
+    format_comparison,
+    format_groups,
+    format_summary,
+    write_report,
+)
+from faces.report.files import write_csv, write_json
+from faces.report.page import write_page
+from keras_impl.calibration import calibrate
+from keras_impl.checkpoint import load_model, save_model
+from keras_impl.columns import prediction_columns
+from keras_impl.data import SPLIT_KEYS, divide, first_rows, group_edges, load_data
 from keras_impl.input import FaceImages, make_labels
-from keras_impl.predictor import Predictor
 
-# What split_faces was told in training; the checkpoint remembers it, so that "test" means the same rows.
-SPLIT_KEYS = ("val_share", "test_share", "split_seed")
+THUMBNAIL = 112  # pixels of a face on the report page
 
 
-def evaluate_checkpoint(
-    checkpoint,
-    folder,
-    *,
-    db,
-    split="test",
-    root=None,
-    csv=None,
-    meta_dir="meta",
-    age_label="real",
-    limit=None,
-    batch_size=64,
-    resamples=1000,
-):
-    """Evaluate a checkpoint on one part of a data set and write the report into `folder`.
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of which data set to evaluate on.
 
-    On the data set of its own training the checkpoint's split is used. `split="all"` takes every row.
-
-    Returns:
-        The summary as text.
-
-    Raises:
-        UserError: bad input, or a part without any label that the model predicts.
+    Attributes:
+        db: name of a data set.
+        split: train, val, test, or "all" for every row.
+        root, csv, meta_dir: of `keras_impl.data.load_data`.
+        age_label: real or apparent; None: what the checkpoint learnt from, on the data set of its training, else real
+            where the data set has it.
+        limit: number of images, for a quick look.
+        division: any of SPLIT_KEYS, instead of what a checkpoint remembers of its training.
     """
-    model = load_model(checkpoint)
-    table, rejected = load_faces(db, root=root, csv=csv, meta_dir=meta_dir)
-    own = model.provenance if model.provenance.get("db") == db else {}
-    if split != "all":
-        parts = split_faces(table, **{key: own[key] for key in SPLIT_KEYS if key in own})
-        table = table[parts == split].reset_index(drop=True)
-    if not len(table):
-        raise UserError(f"The {split} part of {db} is empty. Choose another with --split.")
-    if limit is not None:
-        table = first_rows(table, limit)
-    labels = make_labels(table, age_label=age_label)
-    images = FaceImages(
-        [image_root(db, root=root, csv=csv) / path for path in table["img_path"]], model.image_size, cache="none"
-    )
-    columns = prediction_columns(model, table, images, labels, batch_size=batch_size)
-    summary = summarize(columns, resamples=resamples, **model.provenance.get("trivial", {}))
-    write_report(
-        columns,
-        {
-            **summary,
-            "checkpoint": str(checkpoint),
-            "db": db,
-            "split": split,
-            "age_label": age_label,
-            "rejected": len(rejected),
-        },
-        Path(folder),
-    )
-    note = f"\n{len(rejected)} unreadable images left out" if len(rejected) else ""
-    return f"{checkpoint} on {db}, {split} part\n{format_summary(summary)}{note}"
+
+    db: str
+    split: str = "test"
+    root: str | None = None
+    csv: str | None = None
+    meta_dir: str = "meta"
+    age_label: str | None = None
+    limit: int | None = None
+    division: dict = field(default_factory=dict)
 
 
-def prediction_columns(model, table, images, labels, *, batch_size=64):
-    """The table with what a model says of each row.
+def evaluate_checkpoints(checkpoints, folder, rows, *, batch_size=64, resamples=1000, flip=False, level=None):
+    """Evaluate one or several checkpoints on the same images and write the reports.
+
+    On the data set of its training a checkpoint's own split is used; of several checkpoints only images are taken that
+    are in the wanted part of every one.
 
     Args:
-        model: FaceModel.
-        table: label table of N rows.
-        images: FaceImages of the same rows at the model's size.
-        labels: Labels of the same rows; `age` and `gender` of the result are what the predictions are measured against.
+        checkpoints: paths of `.keras` files.
+        folder: of the report; of several checkpoints it holds the comparison, and a folder for each.
+        rows: Rows.
+        batch_size: images a step. resamples: of the bootstrap.
+        flip: average the predictions of each face and its mirror image.
+        level: calibrate age intervals of this coverage on the validation part first, and store them in the
+            checkpoints; None leaves them as they are.
 
     Returns:
-        DataFrame: the table's columns plus, as far as the model has the output, those of `age_columns`,
-        `distribution_columns` and `gender_columns`. NaN where the truth is unknown.
+        The reports as text.
+
+    Raises:
+        UserError: bad input, or a part without any image.
     """
-    rows = np.arange(len(table))
-    batches = (images[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
-    prediction = Predictor(model).predict_batches(batches)
-    columns = table.copy()
-    if "age" in prediction:
-        columns = columns.assign(**age_columns(labels, prediction["age"]))
-    if "age_distribution" in prediction:
-        distribution = prediction["age_distribution"]
-        columns = columns.assign(**distribution_columns(labels, distribution, min_age=model.age_head.min_age))
-    if "gender" in prediction:
-        columns = columns.assign(**gender_columns(labels, prediction["gender"]))
-    return columns
+    models = {name: load_model(path) for name, path in _short_names(checkpoints).items()}
+    paths = dict(zip(models, checkpoints, strict=True))
+    data = load_data(rows.db, root=rows.root, csv=rows.csv, meta_dir=rows.meta_dir)
+    texts = []
+    if level is not None:
+        texts += [_calibrated(models[name], paths[name], data, rows, level, batch_size) for name in models]
+    table = _common_part(models, data, rows)
+    columns, evaluations = {}, {}
+    for name, model in models.items():
+        labels = make_labels(table, age_label=_age_label(model, data, rows))
+        images = _images(data, table, model)
+        edges = group_edges(data.names)
+        columns[name] = prediction_columns(model, table, images, labels, batch_size=batch_size, flip=flip, edges=edges)
+        trivial = model.provenance.get("trivial", {})
+        evaluations[name] = evaluate_columns(columns[name], resamples=resamples, **trivial)
+        evaluations[name] |= _facts(paths[name], model, data, rows, flip)
+    folders = {name: Path(folder) / name if len(models) > 1 else Path(folder) for name in models}
+    for name in models:
+        write_evaluation(columns[name], evaluations[name], folders[name], root=data.root)
+        texts.append(f"{paths[name]} on {rows.db}, {_part_name(rows)}\n{evaluation_text(evaluations[name])}")
+    if len(models) > 1:
+        comparison = compare_columns(columns, resamples=resamples)
+        write_json(Path(folder) / "metrics.json", {"comparison": comparison, "checkpoints": evaluations})
+        write_csv(
+            Path(folder) / "predictions.csv", pd.concat([columns[name].assign(checkpoint=name) for name in columns])
+        )
+        _write_page(columns[next(iter(models))], next(iter(evaluations.values())), folder, data.root, comparison)
+        texts.append(f"Differences on the same images\n{format_comparison(comparison)}")
+    if len(data.rejected):
+        texts.append(f"{len(data.rejected)} unreadable images left out")
+    return "\n\n".join(texts)
 
 
-def age_columns(labels, predicted):
-    """What the predicted ages (N,) say, a dict of (N,) arrays.
+def write_evaluation(columns, evaluation, folder, *, root):
+    """Write metrics.json, predictions.csv, groups.csv, the pictures and report.html into `folder`.
 
-    age, predicted_age, absolute_error, signed_error (years), within_5, group_correct, one_off_group_correct (0 or 1)
-    and, where the spread of the votes is known, epsilon_error. A face whose age is known as an interval has a group
-    where the whole interval lies in one.
+    Args:
+        columns: of `prediction_columns`. evaluation: of `faces.report.evaluate_columns`, with further plain facts.
+        root: folder that `img_path` is relative to; the page shows the faces of the suspected wrong labels.
     """
-    age, age_std = labels.age[:, 0], labels.age[:, 1]
-    age_of_group = _age_of_group(labels)
-    columns = {
-        "age": age,
-        "predicted_age": predicted,
-        "absolute_error": metrics.mae(age, predicted),
-        "signed_error": metrics.bias(age, predicted),
-        "within_5": metrics.cumulative_score(age, predicted, theta=5),
-        "group_correct": metrics.group_accuracy(age_of_group, predicted),
-        "one_off_group_correct": metrics.one_off_group_accuracy(age_of_group, predicted),
-    }
-    if not np.isnan(age_std).all():
-        columns["epsilon_error"] = metrics.epsilon_error(age, predicted, age_std=age_std)
-    return _arrays(columns)
+    write_report(columns, evaluation, folder)
+    _write_page(columns, evaluation, folder, root)
 
 
-def _age_of_group(labels):
-    """Ages (N,) in the groups of the truth: the age, else an end of an interval that lies in one group, else NaN."""
-    age, _, low, high = labels.age.T
-    known = ~(np.isnan(low) & np.isnan(high))
-    low = np.where(known & np.isnan(low), MIN_AGE, low)
-    high = np.where(known & np.isnan(high), MAX_AGE, high)
-    in_one_group = _array(metrics.group_accuracy(low, high)) == 1
-    return np.where(np.isnan(age) & in_one_group, low, age)
+def evaluation_text(evaluation):
+    """The metrics and the groups as plain text tables."""
+    parts = [format_summary(evaluation), format_groups(evaluation)]
+    return "\n\n".join(part for part in parts if part)
 
 
-def distribution_columns(labels, probabilities, *, min_age):
-    """What the predicted distributions (N, K) over the ages from min_age on say, a dict of (N,) arrays.
-
-    nll, crps (years); age_low_90 and age_high_90, the ends of the central 90 % interval (years), interval_width_90 and
-    in_interval_90 (0 or 1); age_confidence, the largest probability, and age_correct (0 or 1), whether it is that of
-    the true class.
-    """
-    age = labels.age[:, 0]
-    interval = metrics.distribution_interval(probabilities, min_age=min_age, level=0.9)
-    likeliest = probabilities.argmax(axis=1) + min_age
-    in_grid = np.clip(age, min_age, min_age + probabilities.shape[1] - 1)
-    return _arrays(
-        {
-            "nll": metrics.nll(age, probabilities, min_age=min_age),
-            "crps": metrics.crps(age, probabilities, min_age=min_age),
-            "age_low_90": interval[:, 0],
-            "age_high_90": interval[:, 1],
-            "in_interval_90": metrics.interval_coverage(age, interval),
-            "interval_width_90": metrics.interval_width(age, interval),
-            "age_confidence": probabilities.max(axis=1),
-            "age_correct": np.where(np.isnan(age), np.nan, np.floor(in_grid + 0.5) == likeliest),
-        }
+def _write_page(columns, evaluation, folder, root, comparison=None):
+    shown = ("checkpoint", "db", "split", "protocol", "age_label", "method", "backbone", "test_time_augmentation")
+    facts = [(name.replace("_", " "), str(evaluation[name])) for name in shown if evaluation.get(name) is not None]
+    facts += [("images", f"{evaluation['n']:,}"), ("date", time.strftime("%Y-%m-%d"))]
+    paths = [suspect["img_path"] for suspect in evaluation["suspects"]]
+    write_page(
+        Path(folder) / "report.html",
+        title="Age and gender evaluation" if comparison is None else "Comparison of checkpoints",
+        facts=facts,
+        evaluation=evaluation,
+        columns=columns,
+        faces={path: read_and_resize(Path(root) / path, THUMBNAIL) for path in paths},
+        comparison=comparison,
     )
 
 
-def gender_columns(labels, probabilities):
-    """What the gender probabilities (N, 2) say, a dict of (N,) arrays.
+def _short_names(checkpoints):
+    """{name: path}: the run folder of a model.keras, else the name of the file; a number where names are equal."""
+    names = {}
+    for path in map(Path, checkpoints):
+        name = path.absolute().parent.name if path.stem == "model" else path.stem
+        unique, count = name, 1
+        while unique in names:
+            count += 1
+            unique = f"{name}_{count}"
+        names[unique] = path
+    return names
 
-    female_probability, male_probability, predicted_gender (word) and gender_correct (0 or 1).
-    """
+
+# === Rows ===
+
+
+def own_division(model, db):
+    """How the training divided a data set: SPLIT_KEYS that the checkpoint remembers; {} for a data set it never saw."""
+    provenance = model.provenance
+    trained_on = provenance.get("db", ())
+    trained_on = [trained_on] if isinstance(trained_on, str) else list(trained_on)
+    if db not in trained_on:
+        return {}
+    own = {key: provenance[key] for key in SPLIT_KEYS if key in provenance}
+    if not isinstance(own.get("protocol", ""), str):
+        own["protocol"] = own["protocol"][trained_on.index(db)]
+    return own
+
+
+def _common_part(models, data, rows):
+    """The rows that lie in the wanted part for every model."""
+    table = data.table
+    if rows.split != "all":
+        wanted = np.ones(len(table), bool)
+        for model in models.values():
+            wanted &= _part(model, data, rows, rows.split)
+        table = table[wanted].reset_index(drop=True)
+    if not len(table):
+        several = " for all checkpoints together" if len(models) > 1 else ""
+        raise UserError(f"The {rows.split} part of {rows.db} is empty{several}. Choose another with --split.")
+    return first_rows(table, rows.limit)
+
+
+def _part(model, data, rows, split):
+    """Which rows are in a part of a model's split, (N,) booleans."""
+    folds = divide(data, **_division(model, rows))
+    if len(folds) > 1:
+        names = ", ".join(fold.name for fold in folds)
+        raise UserError(f"The protocol has {len(folds)} folds. Choose one with --fold: {names}")
+    return (folds[0].split == split).to_numpy()
+
+
+def _division(model, rows):
+    """What the training did, changed by what was asked for; another protocol or list replaces the former one."""
+    own = own_division(model, rows.db)
+    if {"protocol", "split_csv"} & set(rows.division):
+        own = {key: value for key, value in own.items() if key not in ("protocol", "split_csv", "fold")}
+    return own | rows.division
+
+
+def _age_label(model, data, rows):
+    if rows.age_label is not None:
+        return rows.age_label
+    if own_division(model, rows.db):
+        return model.provenance.get("age_label", "real")
+    has_real = "age" in data.table and data.table["age"].notna().any()
+    has_votes = "apparent_age" in data.table and data.table["apparent_age"].notna().any()
+    return "apparent" if has_votes and not has_real else "real"
+
+
+def _images(data, table, model):
+    return FaceImages([data.root / path for path in table["img_path"]], model.image_size, cache="none")
+
+
+def _facts(path, model, data, rows, flip):
+    division = _division(model, rows)
     return {
-        "female_probability": probabilities[:, 0],
-        "male_probability": probabilities[:, 1],
-        "predicted_gender": np.take(GENDERS, probabilities.argmax(axis=1)),
-        "gender_correct": _array(metrics.gender_accuracy(labels.gender, probabilities)),
+        "checkpoint": str(path),
+        "backbone": model.provenance.get("backbone"),
+        "method": model.method,
+        "db": rows.db,
+        "data_set": DATASETS[rows.db].title,
+        "split": rows.split,
+        "protocol": division.get("protocol", "default"),
+        "fold": division.get("fold"),
+        "age_label": _age_label(model, data, rows),
+        "test_time_augmentation": "mirror image" if flip else None,
+        "conformal": model.calibration or None,
+        "rejected": len(data.rejected),
     }
 
 
-def _arrays(columns):
-    return {name: _array(values) for name, values in columns.items()}
+def _part_name(rows):
+    return "all rows" if rows.split == "all" else f"{rows.split} part"
 
 
-def _array(tensor):
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
+# === Calibration ===
+
+
+def _calibrated(model, path, data, rows, level, batch_size):
+    """Calibrate a checkpoint on its validation part and store it; returns what was done as text."""
+    table = data.table[_part(model, data, rows, "val")].reset_index(drop=True)
+    labels = make_labels(table, age_label=_age_label(model, data, rows))
+    source = {"db": rows.db, "split": "val"}
+    found = calibrate(model, _images(data, table, model), labels, level=level, batch_size=batch_size, source=source)
+    save_model(model, path)
+    unit = "standard deviations" if hasattr(model.age_head, "probabilities") else "years"
+    return (
+        f"{path}: calibrated for {level:.0%} coverage on {found['n']} validation images of {rows.db}: "
+        f"prediction -+ {found['quantile']:.2f} {unit}; stored in the checkpoint"
+    )

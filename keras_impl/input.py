@@ -81,6 +81,11 @@ class FaceImages:
             face[:] = self._read(row)
         return faces
 
+    def batches(self, batch_size):
+        """All faces in order, at most `batch_size` at a time."""
+        rows = np.arange(len(self))
+        return (self[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
+
     def _read(self, row):
         return read_and_resize(self.paths[row], self.size)
 
@@ -122,14 +127,16 @@ class FaceImages:
         return digest.hexdigest()[:24]
 
 
-def make_arrays(labels, *, method, outputs, age_weight=None):
+def make_arrays(labels, *, method, outputs, age_weight=None, sample_weight=None):
     """Labels -> (labels, sample weights), dicts keyed by output. A weight is 0 where the label is unknown.
 
     Args:
         age_weight: (N,) imbalance weight of the age loss, None for 1.
+        sample_weight: (N,) weight of every loss of a row, None for 1.
     """
     known = known_labels(method, labels.age, labels.gender)
-    weights = {name: known[name].astype(np.float32) for name in outputs}
+    factor = np.float32(1) if sample_weight is None else sample_weight.astype(np.float32)
+    weights = {name: known[name].astype(np.float32) * factor for name in outputs}
     if age_weight is not None and "age" in outputs:
         weights["age"] *= age_weight
     return {name: getattr(labels, name) for name in outputs}, weights

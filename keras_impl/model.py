@@ -39,6 +39,7 @@ class FaceModel(keras.Model):
         dropout: share of features dropped in training.
         crop: geometry of the face crops: {"margin": share of the box added on each side, "aligned": bool}.
         provenance: plain JSON facts about the training (data set, split seed, versions).
+        calibration: of `keras_impl.calibration.calibrate`; with it a prediction has an `age_interval`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class FaceModel(keras.Model):
         dropout=0.0,
         crop=None,
         provenance=None,
+        calibration=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -62,6 +64,7 @@ class FaceModel(keras.Model):
         self.method_params = dict(method_params or {})
         self.crop = {"margin": 0.0, "aligned": False, **(crop or {})}
         self.provenance = dict(provenance or {})
+        self.calibration = dict(calibration or {})
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
         self.total_steps = None
 
@@ -91,14 +94,34 @@ class FaceModel(keras.Model):
             prediction["age"] = self.age_head.decode(outputs["age"])
             if hasattr(self.age_head, "probabilities"):
                 prediction["age_distribution"] = self.age_head.probabilities(outputs["age"])
+            if self.calibration:
+                prediction["age_interval"] = self._age_interval(prediction)
         if "gender" in outputs:
             prediction["gender"] = self.gender_head.probabilities(outputs["gender"])
         return prediction
 
     def predict_faces(self, images):
         """Images (N, S, S, 3) -> {"age": (N,) years, "age_distribution": (N, K) where the method has one,
-        "gender": (N, 2) probabilities (female, male)}."""
+        "age_interval": (N, 2) years where the checkpoint is calibrated, "gender": (N, 2) probabilities (female,
+        male)}."""
         return self.decode(self(images, training=False))
+
+    def _age_interval(self, prediction):
+        """Age -+ quantile x spread, (N, 2) years, cut at 0: nobody is younger, so that costs no coverage."""
+        reach = self.calibration["quantile"] * self.age_spread(prediction)
+        low = prediction["age"] - reach
+        return ops.stack([ops.where(low < 0, ops.zeros_like(low), low), prediction["age"] + reach], axis=-1)
+
+    def age_spread(self, prediction):
+        """How unsure the model is of each age, (N,) years: the distribution's standard deviation, at least 1 year, so
+        that a certain mistake has a finite score; 1 without a distribution."""
+        if "age_distribution" not in prediction:
+            return ops.ones_like(prediction["age"])
+        probabilities = prediction["age_distribution"]
+        grid = ops.arange(self.age_head.min_age, self.age_head.max_age + 1, dtype=probabilities.dtype)
+        mean = ops.sum(probabilities * grid, axis=-1, keepdims=True)
+        variance = ops.sum(probabilities * ops.square(grid - mean), axis=-1)
+        return ops.sqrt(ops.where(variance < 1, ops.ones_like(variance), variance))
 
     # === Training ===
 
@@ -193,6 +216,7 @@ class FaceModel(keras.Model):
             "dropout": self.dropout_rate,
             "crop": dict(self.crop),
             "provenance": dict(self.provenance),
+            "calibration": dict(self.calibration),
             "genders": list(GENDERS),
         }
 

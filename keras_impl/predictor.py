@@ -38,31 +38,37 @@ class Predictor:
         """Share of the face box that the training crops added on each side."""
         return self.model.crop["margin"]
 
-    def __call__(self, images, *, batch_size=64):
+    def __call__(self, images, *, batch_size=64, flip=False):
         """Predict face crops.
 
         Args:
             images: list of file paths and uint8 RGB arrays (H, W, 3) of any size, or one array (N, H, W, 3).
+            flip: average the predictions of each face and its mirror image, which takes twice the time.
 
         Returns:
             dict of NumPy arrays, as far as the model has them: "age" (N,) years, "gender" (N, 2) probabilities
-            (female, male), "age_distribution" (N, K).
+            (female, male), "age_distribution" (N, K), "age_interval" (N, 2) years of a calibrated checkpoint.
         """
         if isinstance(images, str | os.PathLike):
             images = [images]
         faces = [self._resized(image) for image in images]
         batches = [np.stack(faces[i : i + batch_size]) for i in range(0, len(faces), batch_size)]
-        return self.predict_batches(batches)
+        return self.predict_batches(batches, flip=flip)
 
-    def predict_batches(self, batches):
-        """Predict an iterable of uint8 batches (B, S, S, 3) already at the model's size."""
-        parts = [self._predict_batch(batch) for batch in batches]
+    def predict_batches(self, batches, *, flip=False):
+        """Predict an iterable of uint8 batches (B, S, S, 3) already at the model's size; see `__call__`."""
+        predict = self._predict_both_ways if flip else self._predict_batch
+        parts = [predict(batch) for batch in batches]
         if not parts:
             return {name: np.zeros((0, *output.shape[1:]), np.float32) for name, output in self._predict.output.items()}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _predict_batch(self, batch):
         return {name: np.asarray(value) for name, value in self._predict.predict_on_batch(batch).items()}
+
+    def _predict_both_ways(self, batch):
+        seen, mirrored = self._predict_batch(batch), self._predict_batch(np.ascontiguousarray(batch[:, :, ::-1]))
+        return {name: (seen[name] + mirrored[name]) / 2 for name in seen}
 
     def _resized(self, image):
         if isinstance(image, str | os.PathLike):

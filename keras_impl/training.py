@@ -13,13 +13,10 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
-from faces.labels import GENDERS
-from faces.report import format_summary, plot_learning_curves, summarize, write_report
+from faces.report import plot_learning_curves
 from keras_impl.augment import Augmentation, make_augmenter, make_keras_cv_augmenter
 from keras_impl.averaging import AveragedWeights
-from keras_impl.checkpoint import load_model
 from keras_impl.checks import require_number, require_one_of, require_whole
-from keras_impl.evaluation import prediction_columns
 from keras_impl.input import (
     FaceImages,
     make_arrays,
@@ -30,7 +27,7 @@ from keras_impl.input import (
 )
 from keras_impl.methods import METHODS
 from keras_impl.optimizers import make_optimizer, make_schedule
-from keras_impl.recorder import CHECKPOINT_NAME, RunRecorder
+from keras_impl.recorder import RunRecorder
 from keras_impl.weighting import age_weights
 
 _log = logging.getLogger(__name__)
@@ -104,19 +101,26 @@ class Recipe:
 
 @dataclass
 class Part:
-    """One part of a split: its rows, its labels, and its images once they are loaded."""
+    """One part of a split: its rows, their labels and weights, and their images once they are loaded."""
 
     table: pd.DataFrame
     labels: object
+    weights: np.ndarray
     images: FaceImages | None = None
 
 
-def make_parts(table, split, *, age_label="real"):
-    """{"train", "val", "test"} -> Part. UserError if nothing is left to train on."""
+def make_parts(table, split, *, age_label="real", weights=None):
+    """{"train", "val", "test"} -> Part. UserError if nothing is left to train on.
+
+    Args:
+        table: N rows. split: (N,) parts, None = unused. weights: (N,) of the training loss of each row, None for 1.
+    """
+    weights = np.ones(len(table), np.float32) if weights is None else weights
     parts = {}
     for name in ("train", "val", "test"):
-        rows = table[np.asarray(split) == name].reset_index(drop=True)
-        parts[name] = Part(rows, make_labels(rows, age_label=age_label))
+        chosen = np.asarray(split) == name
+        rows = table[chosen].reset_index(drop=True)
+        parts[name] = Part(rows, make_labels(rows, age_label=age_label), weights[chosen])
     if not len(parts["train"].table):
         raise UserError("The training part is empty. Expected at least one row with split=train.")
     return parts
@@ -247,7 +251,13 @@ def _make_recorder(model, val, recipe, folder, average):
 
 def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callbacks):
     age_weight = age_weights(train.labels.age[:, 0], **recipe.weighting).astype(np.float32)
-    train_arrays = make_arrays(train.labels, method=model.method, outputs=model.output_keys, age_weight=age_weight)
+    train_arrays = make_arrays(
+        train.labels,
+        method=model.method,
+        outputs=model.output_keys,
+        age_weight=age_weight,
+        sample_weight=train.weights,
+    )
     dataset = make_training_dataset(
         train.images,
         train_arrays,
@@ -282,40 +292,6 @@ def _augmenter(recipe):
 
 
 # === After training ===
-
-
-def evaluate_run(folder, parts, *, batch_size, resamples, trivial):
-    """Evaluate the best checkpoint of a run on its validation and test parts; writes val/, test/ and metrics.json.
-
-    Args:
-        resamples: of the bootstrap. trivial: {"trivial_age", "trivial_gender"} of the training part.
-
-    Returns:
-        {part: summary} of `faces.report.summarize`.
-    """
-    folder = Path(folder)
-    model = load_model(folder / CHECKPOINT_NAME)
-    summaries = {}
-    for name in ("val", "test"):
-        part = parts[name]
-        if not len(part.table):
-            continue
-        columns = prediction_columns(model, part.table, part.images, part.labels, batch_size=batch_size)
-        summaries[name] = summarize(columns, resamples=resamples, **trivial)
-        write_report(columns, summaries[name], folder / name)
-        print(f"\n{'Validation' if name == 'val' else 'Test'} part of the best epoch")
-        print(format_summary(summaries[name]))
-    return summaries
-
-
-def trivial_predictions(labels):
-    """What a predictor without a model would say: the training median age and the majority gender, where known."""
-    known = labels.age[~np.isnan(labels.age[:, 0]), 0]
-    genders = labels.gender[labels.gender >= 0]
-    return {
-        "trivial_age": float(np.median(known)) if len(known) else None,
-        "trivial_gender": GENDERS[int(np.bincount(genders).argmax())] if len(genders) else None,
-    }
 
 
 def write_history_picture(recorder, folder):

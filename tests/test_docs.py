@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from faces.datasets import DATASETS
+from faces.protocols import PROTOCOLS
 from keras_impl.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,3 +65,12 @@ def test_golden_values_exist():
     assert len(keys & known) > 40
     outside = {"coral_pytorch", "torch.nn.functional.smooth_l1_loss", "top_k", "element", "delta_scale"}
     assert keys - known <= outside
+
+
+DATA_PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("title", "known"), [("Data sets", DATASETS), ("Protocols", PROTOCOLS)])
+def test_table_of_the_data_page_lists_what_there_is(title, known):
+    cells = re.findall(r"^\| (`[^|]+) \|", sections(DATA_PAGE)[title], re.MULTILINE)
+    assert [name for cell in cells[1:] for name in re.findall(r"`(\w+)`", cell)] == list(known)

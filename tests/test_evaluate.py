@@ -5,7 +5,6 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,10 @@ import pytest
 
 import evaluate
 from faces.errors import run_main
+from faces.images import read_rgb
 
 ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "pretrained" / "face_age_gender.keras"
 SHOWN = (
     *("age MAE (years)", "age CS@5", "gender accuracy", "age median error (years)", "age RMSE (years)"),
     *("age bias (years)", "age balanced MAE (years)", "age group accuracy", "age group accuracy, 1-off"),
@@ -34,7 +35,9 @@ def evaluated(trained, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["evaluate.py", "--bootstrap", "50", *map(str, arguments)])
         assert evaluate.main() == 0
         text = capsys.readouterr().out
-        return tmp_path / text.splitlines()[-1].removeprefix("Report: "), text
+        report = tmp_path / text.splitlines()[-1].removeprefix("Report: ")
+        assert report.name == "report.html" and report.is_file()
+        return report.parent, text
 
     return run
 
@@ -59,7 +62,7 @@ def refused(trained, tmp_path, monkeypatch, capsys):
 def test_test_part_is_that_of_the_training(start, trained):
     done = start("evaluate.py", "--weight_file", f"runs/{trained.run.name}/model.keras", folder=trained.folder)
     assert done.returncode == 0, done.stderr[-2000:]
-    report = trained.folder / done.stdout.splitlines()[-1].removeprefix("Report: ")
+    report = (trained.folder / done.stdout.splitlines()[-1].removeprefix("Report: ")).parent
     try:
         assert re.fullmatch(r"evaluate_\d{8}-\d{6}_sample", report.name)
         ours, theirs = (pd.read_csv(folder / "predictions.csv") for folder in (report, trained.run / "test"))
@@ -104,7 +107,7 @@ def test_numbers_agree_with_the_predictions(trained, evaluated):
 
 def test_every_metric_of_the_shipped_model(evaluated):
     """The small model that ships predicts a distribution over age: every metric but the votes' is in the report."""
-    report, text = evaluated("--checkpoint", ROOT / "pretrained" / "face_age_gender.keras", "--split", "all")
+    report, text = evaluated("--checkpoint", SHIPPED, "--split", "all")
     table = pd.read_csv(report / "predictions.csv")
     summary = json.loads((report / "metrics.json").read_text())
     shown = [re.split(" {2,}", line)[0] for line in text.splitlines()]
@@ -160,7 +163,7 @@ def test_limit_takes_that_many(trained, evaluated):
     ("arguments", "parts"),
     [
         (["--checkpoint", "gone.keras"], ["error: ", "gone.keras does not exist", "python train.py"]),
-        (["--checkpoint", "MODEL", "--db", "morph"], ["error: Unknown data set 'morph'", "sample", "utkface"]),
+        (["--checkpoint", "MODEL", "--db", "lagenda"], ["error: Unknown data set 'lagenda'", "sample", "morph"]),
         (
             ["--checkpoint", "MODEL", "--db", "utkface"],
             ["error: ", "./download.sh utkface", "create_db.py --db utkface"],
@@ -170,12 +173,123 @@ def test_limit_takes_that_many(trained, evaluated):
         (["--checkpoint", "MODEL", "--batch_size", "0"], ["error: --batch_size must be at least 1", "0"]),
         (["--checkpoint", "MODEL", "--bootstrap", "-1"], ["error: --bootstrap must be at least 1", "-1"]),
         (["--checkpoint", "MODEL", "--limit", "0"], ["error: --limit must be at least 1", "0"]),
+        (["--checkpoint", "MODEL", "--calibrate", "1.5"], ["error: --calibrate needs a coverage", "1.5"]),
+        (["--checkpoint", "MODEL", "gone.keras"], ["error: ", "gone.keras does not exist"]),
     ],
 )
 def test_bad_argument(trained, refused, arguments, parts):
     line = refused(*(str(trained.run / "model.keras") if word == "MODEL" else word for word in arguments))
     for part in parts:
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--protocol", "lopo"], "Unknown protocol 'lopo'"),
+        (["--protocol", "fgnet_lopo"], "The protocol fgnet_lopo is for fgnet"),
+        (["--protocol", "k_fold"], "The protocol has 5 folds. Choose one with --fold: 0, 1, 2, 3, 4"),
+        (["--protocol", "k_fold", "--fold", "9"], "has no fold '9'"),
+        (["--split_csv", "gone.csv"], "The split list gone.csv does not exist"),
+        (["--calibrate", "0.99"], "99"),
+    ],
+)
+def test_division_that_does_not_fit(trained, in_face_folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--checkpoint", str(trained.run / "model.keras"), *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_main(evaluate.main)
+    lines = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2 and message in lines[-1]
+    assert not Path("runs").exists()
+
+
+def test_one_fold_of_another_protocol(trained, evaluated):
+    tested = [
+        set(pd.read_csv(evaluated(*arguments)[0] / "predictions.csv")["img_path"])
+        for arguments in (
+            ("--checkpoint", trained.run / "model.keras", "--protocol", "k_fold", "--fold", fold, "--output_dir", fold)
+            for fold in "013"
+        )
+    ]
+    assert not (tested[0] & tested[1] | tested[0] & tested[2] | tested[1] & tested[2])
+    assert all(15 <= len(part) <= 25 for part in tested)
+
+
+def test_mirror_images(evaluated):
+    arguments = ("--checkpoint", SHIPPED, "--split", "all", "--limit", 12)
+    plain, _ = evaluated(*arguments, "--output_dir", "plain")
+    both, _ = evaluated(*arguments, "--flip", "--output_dir", "both")
+    from keras_impl.predictor import Predictor
+
+    rows = pd.read_csv(plain / "predictions.csv")
+    faces = [read_rgb(Path("data/sample") / path) for path in rows["img_path"]]
+    predictor = Predictor.load(SHIPPED)
+    mirrored = predictor([np.ascontiguousarray(face[:, ::-1]) for face in faces])["age"]
+    expected = (rows["predicted_age"] + mirrored) / 2
+    found = pd.read_csv(both / "predictions.csv")["predicted_age"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert not np.allclose(found, rows["predicted_age"], rtol=1e-4)
+    assert json.loads((both / "metrics.json").read_text())["test_time_augmentation"] == "mirror image"
+
+
+def test_comparison_on_the_same_images(trained, evaluated):
+    """Rows are those that neither training saw: the shipped model never saw the sample, so all of the test part."""
+    report, text = evaluated("--checkpoint", trained.run / "model.keras", SHIPPED)
+    first, second = (report / name for name in (trained.run.name, SHIPPED.stem))
+    rows = [pd.read_csv(folder / "predictions.csv") for folder in (first, second)]
+    split = pd.read_csv(trained.run / "split.csv")
+    assert set(rows[0]["img_path"]) <= set(split.loc[split["split"] == "test", "img_path"])
+    difference = rows[0]["absolute_error"].mean() - rows[1]["absolute_error"].mean()
+    content = json.loads((report / "metrics.json").read_text())
+    found = {row["metric"]: row for row in content["comparison"]["differences"]}["age_mae"]
+    assert found["difference"]["value"] == pytest.approx(difference, rel=1e-5) and found["n"] == len(rows[0])
+    assert found["difference"]["low"] < difference < found["difference"]["high"]
+    assert set(content["checkpoints"]) == {first.name, second.name}
+    together = pd.read_csv(report / "predictions.csv")
+    assert set(together["checkpoint"].value_counts()) == {len(rows[0])}
+    assert (first / "report.html").is_file() and "Comparison" in (report / "report.html").read_text()
+    assert "Differences on the same images" in text
+
+
+def test_calibrated_intervals_are_stored_and_reported(trained, tmp_path, evaluated):
+    path = shutil.copy(trained.run / "model.keras", tmp_path / "model.keras")
+    report, text = evaluated("--checkpoint", path, "--calibrate", 0.8)
+    assert "calibrated for 80% coverage" in text and "stored in the checkpoint" in text
+    again, text = evaluated("--checkpoint", path, "--output_dir", "again")
+    summary = json.loads((again / "metrics.json").read_text())
+    rows = pd.read_csv(again / "predictions.csv")
+    inside = rows["age"].between(rows["conformal_low"], rows["conformal_high"])
+    assert summary["age_conformal_coverage"]["value"] == pytest.approx(inside.mean())
+    assert summary["conformal"]["level"] == 0.8 and summary["n_conformal"] == len(rows)
+    assert (report / "predictions.csv").read_text() == (again / "predictions.csv").read_text()
+
+
+def test_apparent_and_real_age_by_the_short_name(start, trained, tmp_path):
+    """A folder in the layout of APPA-REAL, of drawn faces: ingested, evaluated, both errors and the votes shown."""
+    root = tmp_path / "data" / "appa-real-release"
+    names = sorted((trained.folder / "data" / "sample").glob("*.jpg"))
+    for part in ("train", "valid", "test"):
+        (root / part).mkdir(parents=True)
+        lines = ["file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age"]
+        for index in range(6):
+            name = f"{index:06}.jpg" if part == "valid" else f"1{index:05}.jpg"
+            shutil.copy(names.pop(), root / part / f"{name}_face.jpg")
+            lines.append(f"{name},38,{30 + index}.5,{2 + index % 2}.25,{28 + index}")
+        (root / f"gt_avg_{part}.csv").write_text("\n".join(lines) + "\n")
+    for script, arguments in (
+        ("create_db.py", ("--db", "appa_real")),
+        ("evaluate_appa_real.py", ("--checkpoint", trained.run / "model.keras", "--output_dir", "report")),
+    ):
+        done = start(script, *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr[-2000:]
+    rows = pd.read_csv(tmp_path / "report" / "predictions.csv")
+    summary = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert len(rows) == 6 and summary["split"] == "val"
+    for name, truth in (("age_mae_real", rows["real_age"]), ("age_mae_apparent", rows["apparent_age"])):
+        assert summary[name]["value"] == pytest.approx((rows["predicted_age"] - truth).abs().mean(), rel=1e-5)
+    error = 1 - np.exp(-((rows["predicted_age"] - rows["apparent_age"]) ** 2) / (2 * rows["apparent_age_std"] ** 2))
+    assert summary["age_epsilon_error"]["value"] == pytest.approx(error.mean(), rel=1e-5)
+    assert "apparent" in done.stdout and "epsilon" in done.stdout
 
 
 def test_checkpoint_of_another_program(refused, tmp_path):
@@ -194,102 +308,3 @@ def test_label_that_no_row_has(trained, evaluated, tmp_path):
     metrics = json.loads((report / "metrics.json").read_text())
     assert (metrics["n_age"], metrics["n_gender"], metrics["age_mae"]["value"]) == (0, 8, None)
     assert not (report / "error_by_age.png").exists()
-
-
-def labels_of(**columns):
-    """Labels of age, age_std, age_low, age_high and gender; the ages are unknown where not given."""
-    count = len(next(iter(columns.values())))
-    age = [columns.get(name, np.full(count, np.nan)) for name in ("age", "age_std", "age_low", "age_high")]
-    return SimpleNamespace(age=np.stack(age, axis=1).astype(np.float32), gender=columns.get("gender"))
-
-
-class TestColumns:
-    """What keras_impl.evaluation says of each image."""
-
-    def test_ages(self):
-        from keras_impl.evaluation import age_columns
-
-        labels = labels_of(age=[20.0, 50.0, np.nan], age_std=[2.0, np.nan, 2.0])
-        columns = age_columns(labels, np.array([24.0, 44.0, 30.0], np.float32))
-        np.testing.assert_array_equal(columns["absolute_error"], [4, 6, np.nan])
-        np.testing.assert_array_equal(columns["signed_error"], [4, -6, np.nan])
-        np.testing.assert_array_equal(columns["within_5"], [1, 0, np.nan])
-        np.testing.assert_array_equal(columns["group_correct"], [0, 0, np.nan])
-        np.testing.assert_array_equal(columns["one_off_group_correct"], [1, 1, np.nan])
-        np.testing.assert_allclose(columns["epsilon_error"], [1 - np.exp(-2), np.nan, np.nan], rtol=1e-6)
-
-    def test_epsilon_error_needs_votes(self):
-        from keras_impl.evaluation import age_columns
-
-        assert "epsilon_error" not in age_columns(labels_of(age=[20.0]), np.array([24.0], np.float32))
-
-    def test_interval_inside_one_group_is_a_group(self):
-        """Adience labels groups, not ages: the error in years stays unknown, the group is right or wrong."""
-        from keras_impl.evaluation import age_columns
-
-        labels = labels_of(
-            age=[np.nan] * 6 + [30.0],
-            age_low=[25.0, 25.0, 60.0, np.nan, 20.0, np.nan, 60.0],
-            age_high=[32.0, 32.0, np.nan, 2.0, 30.0, np.nan, 100.0],
-        )
-        columns = age_columns(labels, np.array([28.0, 37.0, 70.0, 12.0, 25.0, 25.0, 30.0], np.float32))
-        # The fifth interval spans two groups; of the last image the age is known, and it decides.
-        np.testing.assert_array_equal(columns["group_correct"], [1, 0, 1, 0, np.nan, np.nan, 1])
-        np.testing.assert_array_equal(columns["one_off_group_correct"], [1, 1, 1, 0, np.nan, np.nan, 1])
-        assert np.isnan(columns["absolute_error"][:6]).all() and np.isnan(columns["within_5"][:6]).all()
-
-    def test_distributions(self):
-        from keras_impl.evaluation import distribution_columns
-
-        probabilities = np.array([[0.02, 0.9, 0.08], [0.3, 0.3, 0.4], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]], np.float32)
-        columns = distribution_columns(labels_of(age=[20.6, 20.0, 25.0, np.nan]), probabilities, min_age=20)
-        np.testing.assert_array_equal(columns["age_low_90"], [21, 20, 22, 20])
-        np.testing.assert_array_equal(columns["age_high_90"], [22, 22, 22, 21])
-        np.testing.assert_array_equal(columns["in_interval_90"], [0, 1, 0, np.nan])
-        np.testing.assert_array_equal(columns["interval_width_90"], [1, 2, 0, np.nan])
-        np.testing.assert_allclose(columns["nll"], [-np.log(0.9), -np.log(0.3), 0, np.nan], rtol=1e-6, atol=1e-7)
-        np.testing.assert_allclose(columns["age_confidence"], [0.9, 0.4, 1, 0.5], rtol=1e-6)
-        # An age beyond the grid belongs to its last class.
-        np.testing.assert_array_equal(columns["age_correct"], [1, 0, 1, np.nan])
-        np.testing.assert_allclose(columns["crps"][2:], [3, np.nan])
-
-    def test_summary_equals_the_metrics(self):
-        """The report works on columns alone; what it finds is what the metrics find on the predictions."""
-        from faces.report import summarize
-        from keras_impl import metrics
-        from keras_impl.evaluation import age_columns, distribution_columns, gender_columns
-
-        rng = np.random.default_rng(2)
-        age = rng.integers(0, 90, 50) + rng.choice([0.0, 0.25, 0.75], 50)
-        age[[3, 8]] = np.nan
-        gender = rng.integers(-1, 2, 50)
-        distribution, genders = rng.dirichlet(np.full(101, 0.1), 50), rng.dirichlet([1, 1], 50)
-        predicted = distribution @ np.arange(101)
-        labels = labels_of(age=age, age_std=rng.uniform(0.5, 9, 50), gender=gender)
-        words = np.array([None, "female", "male"], object)[gender + 1]
-        columns = {
-            **age_columns(labels, predicted),
-            **distribution_columns(labels, distribution, min_age=0),
-            **gender_columns(labels, genders),
-        }
-        summary = summarize(pd.DataFrame({"gender": words, **columns}), resamples=20)
-        age_std = labels.age[:, 1]
-        expected = {
-            "age_mae": metrics.mae(age, predicted),
-            "age_cs5": metrics.cumulative_score(age, predicted),
-            "age_bias": metrics.bias(age, predicted),
-            "age_median_error": metrics.median_error(age, predicted),
-            "age_rmse": metrics.rmse(age, predicted),
-            "age_balanced_mae": metrics.balanced_mae(age, predicted),
-            "age_epsilon_error": metrics.epsilon_error(age, predicted, age_std=age_std),
-            "age_group_accuracy": metrics.group_accuracy(age, predicted),
-            "age_one_off_group_accuracy": metrics.one_off_group_accuracy(age, predicted),
-            "age_nll": metrics.nll(age, distribution),
-            "age_crps": metrics.crps(age, distribution),
-            "age_ece": metrics.expected_calibration_error(age, distribution),
-            "gender_accuracy": metrics.gender_accuracy(gender, genders),
-            "gender_balanced_accuracy": metrics.gender_balanced_accuracy(gender, genders),
-        }
-        for name, value in expected.items():
-            assert summary[name]["value"] == pytest.approx(float(np.nanmean(np.asarray(value))), rel=1e-6), name
-        assert (summary["n_age"], summary["n_group"], summary["n_distribution"]) == (48, 48, 48)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from faces.protocols import PROTOCOLS
 from keras_impl.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,6 +73,11 @@ def test_every_block_is_marked():
     assert len(marks) == text.count("\n```") // 2
     assert all(re.fullmatch(r"run(: slow|: python)?|no run: .+", mark) for mark in marks), marks
     assert "run" in marks
+
+
+def test_every_protocol_is_named():
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in PROTOCOLS if f"`{name}`" not in text] == []
 
 
 def test_every_method_is_in_the_table():
