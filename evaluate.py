@@ -18,7 +18,7 @@ from faces.protocols import PROTOCOLS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 DEFAULT_CHECKPOINT = "pretrained/face_age_gender.keras"
-ALL_ROWS = "all"
+WIDER_PARTS = ("unseen", "all")
 COUNTS = ("batch_size", "bootstrap", "limit")
 
 
@@ -31,7 +31,12 @@ def parse_arguments(arguments=None):
         help="a .keras file of train.py; several are compared pair by pair",
     )
     parser.add_argument("--db", default="sample", help=f"data set: {', '.join(DATASETS)}")
-    parser.add_argument("--split", default="test", choices=(*SPLITS, ALL_ROWS), help="which part of the data set")
+    parser.add_argument(
+        "--split",
+        default="test",
+        choices=(*SPLITS, *WIDER_PARTS),
+        help="which part of the data set; unseen: all that no checkpoint was trained on",
+    )
     parser.add_argument("--root", help="image folder, if not the data set's own")
     parser.add_argument("--csv", help="label file of --db csv")
     parser.add_argument("--meta_dir", default="meta", help="where create_db.py put <db>.csv")

@@ -35,7 +35,7 @@ class Rows:
 
     Attributes:
         db: name of a data set.
-        split: train, val, test, or "all" for every row.
+        split: train, val or test; "unseen" for what no checkpoint was trained on; "all" for every row.
         root, csv, meta_dir: of `keras_impl.data.load_data`.
         age_label: real or apparent; None: what the checkpoint learnt from, on the data set of its training, else real
             where the data set has it.
@@ -56,8 +56,8 @@ class Rows:
 def evaluate_checkpoints(checkpoints, folder, rows, *, batch_size=64, resamples=1000, flip=False, level=None):
     """Evaluate one or several checkpoints on the same images and write the reports.
 
-    On the data set of its training a checkpoint's own split is used; of several checkpoints only images are taken that
-    are in the wanted part of every one.
+    On the data set of its training a checkpoint's own split is used. Of several checkpoints only images are taken that
+    are in the wanted part of every one, which may be none where their splits differ: then take what is unseen.
 
     Args:
         checkpoints: paths of `.keras` files.
@@ -125,8 +125,10 @@ def evaluation_text(evaluation):
 
 
 def _write_page(columns, evaluation, folder, root, comparison=None):
-    shown = ("checkpoint", "db", "split", "protocol", "age_label", "method", "backbone", "test_time_augmentation")
+    shown = ["db", "split", "protocol", "age_label", "test_time_augmentation"]
+    shown = ["checkpoint", "method", "backbone", *shown] if comparison is None else shown
     facts = [(name.replace("_", " "), str(evaluation[name])) for name in shown if evaluation.get(name) is not None]
+    facts += [("compared", ", ".join(comparison["names"]))] if comparison else []
     facts += [("images", f"{evaluation['n']:,}"), ("date", time.strftime("%Y-%m-%d"))]
     paths = [suspect["img_path"] for suspect in evaluation["suspects"]]
     write_page(
@@ -173,23 +175,23 @@ def _common_part(models, data, rows):
     """The rows that lie in the wanted part for every model."""
     table = data.table
     if rows.split != "all":
-        wanted = np.ones(len(table), bool)
-        for model in models.values():
-            wanted &= _part(model, data, rows, rows.split)
-        table = table[wanted].reset_index(drop=True)
+        parts = [_parts(model, data, rows) for model in models.values()]
+        wanted = [part != "train" if rows.split == "unseen" else part == rows.split for part in parts]
+        table = table[np.all(wanted, axis=0)].reset_index(drop=True)
     if not len(table):
         several = " for all checkpoints together" if len(models) > 1 else ""
-        raise UserError(f"The {rows.split} part of {rows.db} is empty{several}. Choose another with --split.")
+        hint = ": --split unseen takes what none was trained on" if several else ". Choose another with --split."
+        raise UserError(f"The {rows.split} part of {rows.db} is empty{several}{hint}")
     return first_rows(table, rows.limit)
 
 
-def _part(model, data, rows, split):
-    """Which rows are in a part of a model's split, (N,) booleans."""
+def _parts(model, data, rows):
+    """The part that each row has in a model's split, (N,); None = unused."""
     folds = divide(data, **_division(model, rows))
     if len(folds) > 1:
         names = ", ".join(fold.name for fold in folds)
         raise UserError(f"The protocol has {len(folds)} folds. Choose one with --fold: {names}")
-    return (folds[0].split == split).to_numpy()
+    return folds[0].split.to_numpy(object)
 
 
 def _division(model, rows):
@@ -241,7 +243,7 @@ def _part_name(rows):
 
 def _calibrated(model, path, data, rows, level, batch_size):
     """Calibrate a checkpoint on its validation part and store it; returns what was done as text."""
-    table = data.table[_part(model, data, rows, "val")].reset_index(drop=True)
+    table = data.table[_parts(model, data, rows) == "val"].reset_index(drop=True)
     labels = make_labels(table, age_label=_age_label(model, data, rows))
     source = {"db": rows.db, "split": "val"}
     found = calibrate(model, _images(data, table, model), labels, level=level, batch_size=batch_size, source=source)

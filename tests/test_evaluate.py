@@ -251,6 +251,13 @@ def test_comparison_on_the_same_images(trained, evaluated):
     assert "Differences on the same images" in text
 
 
+def test_unseen_images_of_one_checkpoint(trained, evaluated):
+    report, text = evaluated("--checkpoint", trained.run / "model.keras", "--split", "unseen")
+    split = pd.read_csv(trained.run / "split.csv")
+    tested = set(pd.read_csv(report / "predictions.csv")["img_path"])
+    assert tested == set(split.loc[split["split"] != "train", "img_path"]) and "unseen part" in text
+
+
 def test_calibrated_intervals_are_stored_and_reported(trained, tmp_path, evaluated):
     path = shutil.copy(trained.run / "model.keras", tmp_path / "model.keras")
     report, text = evaluated("--checkpoint", path, "--calibrate", 0.8)

@@ -77,9 +77,9 @@ def write_page(path, *, title, facts, evaluation, columns, faces=None, compariso
         UserError: the file cannot be written.
     """
     parts = {
+        "Comparison": show_comparison(comparison),
         "Result": _cards(evaluation),
         "Metrics": _metrics(evaluation),
-        "Comparison": show_comparison(comparison),
         "Age": _ages(evaluation, columns),
         "Groups": show_groups(evaluation),
         "Age check": show_age_check(evaluation),

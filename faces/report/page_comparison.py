@@ -1,7 +1,7 @@
 """Section of the report page about the differences between models on the same images."""
 
 from faces.report.comparison import METRICS
-from faces.report.page_parts import block, cell, joined, name, p_value, table, table_row
+from faces.report.page_parts import block, cell, element, joined, name, p_value, table, table_row
 from faces.report.summary import ends, shown
 
 # Which way a difference is an improvement; a bias may err on both sides of 0.
@@ -18,7 +18,8 @@ def show_comparison(comparison):
         pairs.setdefault((row["a"], row["b"]), []).append(row)
     header = ["metric", "first", "second", "first - second", "95 % interval", "p", "images", "reading"]
     bodies = [block(f"{a} (first) and {b} (second)", len(header), map(_row, rows)) for (a, b), rows in pairs.items()]
-    return table(f"Differences on the {comparison['n']} images that all share", header, *bodies)
+    differences = table(f"Differences on the {comparison['n']} images that all share", header, *bodies)
+    return joined([differences, element("p", "The sections below are about ", name(comparison["names"][0]), " alone.")])
 
 
 def _row(row):
@@ -37,5 +38,5 @@ def _reading(row):
         if metric not in _LOWER_IS_BETTER | _HIGHER_IS_BETTER:
             return "clear difference"
         first_is_better = (difference["low"] > 0) == (metric in _HIGHER_IS_BETTER)
-        return joined([name(row["a"] if first_is_better else row["b"]), " is better"])
+        return f"{'first' if first_is_better else 'second'} is better"
     return "no clear difference" if ends(difference, "{}") != "-" else "unknown"

@@ -15,7 +15,7 @@ from faces.report.page import write_page
 from faces.report.page_comparison import show_comparison
 from faces.report.page_parts import element
 
-SECTIONS = ["Result", "Metrics", "Comparison", "Age", "Groups", "Age check", "Calibration", "Suspects", "Notes"]
+SECTIONS = ["Comparison", "Result", "Metrics", "Age", "Groups", "Age check", "Calibration", "Suspects", "Notes"]
 AGE_COLUMNS = ["predicted_age", "absolute_error", "signed_error", "within_5"]
 DISTRIBUTION_COLUMNS = ["nll", "crps", "age_confidence", "age_correct", "pit_low", "pit_high"]
 GENDER_COLUMNS = [
@@ -256,10 +256,10 @@ class TestComparison:
     @pytest.mark.parametrize(
         ("metric", "low", "high", "reading"),
         [
-            ("age_mae", -0.8, -0.2, "wide is better"),
-            ("age_mae", 0.2, 0.8, "narrow is better"),
-            ("gender_accuracy", 0.01, 0.03, "wide is better"),
-            ("age_cs5", -0.03, -0.01, "narrow is better"),
+            ("age_mae", -0.8, -0.2, "first is better"),
+            ("age_mae", 0.2, 0.8, "second is better"),
+            ("gender_accuracy", 0.01, 0.03, "first is better"),
+            ("age_cs5", -0.03, -0.01, "second is better"),
             ("age_bias", 0.2, 0.8, "clear difference"),
             ("age_mae", -0.1, 0.2, "no clear difference"),
             ("age_mae", np.nan, np.nan, "unknown"),
@@ -268,8 +268,8 @@ class TestComparison:
     def test_reading(self, metric, low, high, reading):
         table = show_comparison(compared(metric, low, high))
         cells = Page(f"<section><h2>Comparison</h2>{table}</section>").texts["Comparison"]
-        assert "".join(cells[cells.index("598") + 1 :]) == reading
-        assert "< 0.001" in cells
+        assert cells[cells.index("598") + 1] == reading
+        assert "< 0.001" in cells and "The sections below are about wide alone." in "".join(cells)
 
     def test_without_a_pair(self):
         assert show_comparison({"names": ["a"], "n": 5, "differences": []}) == ""
