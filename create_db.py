@@ -36,10 +36,11 @@ def main(arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     table, rejected = ingest(arguments.db, root, margin=arguments.margin, **options)
     print_summary(table, rejected)
-    if table.empty:
-        raise UserError(f"Nothing usable in {root}: all {len(rejected)} rows were rejected.")
     path = Path(arguments.meta_dir) / f"{arguments.db}.csv"
-    write_csv(rejected, path.with_name(f"{arguments.db}_rejected.csv"))
+    reasons = path.with_name(f"{arguments.db}_rejected.csv")
+    write_csv(rejected, reasons)
+    if table.empty:
+        raise UserError(f"Nothing usable in {root}: all {len(rejected)} rows were rejected, see {reasons}")
     write_table(table, path)
     print(f"wrote {path}")
 

@@ -128,7 +128,7 @@ class Estimate:
     def p_value(self, null=0.0):
         """Two-sided p-value: 1 - the largest level whose interval excludes `null`; NaN with fewer than two units.
 
-        As R sets cannot tell rarer things from things that never happen, it is not much below 2 / (R + 1).
+        As R sets cannot tell rarer things from things that never happen, it is not below 2 / (R + 1).
         """
         if self._units() < 2:
             return np.nan
@@ -136,7 +136,7 @@ class Estimate:
         moved = self._quantile_of(null) - bias
         slope = 1 + acceleration * moved
         distance = moved / slope - bias if slope > 0 else np.sign(moved) * _FAR
-        return float(2 * stats.t.sf(abs(distance) / stretch, freedom))
+        return float(max(2 * stats.t.sf(abs(distance) / stretch, freedom), 2 / (len(self._known()) + 1)))
 
     def _known(self):
         return self.resampled[~np.isnan(self.resampled)]

@@ -1,10 +1,11 @@
 """Evaluation protocols: who trains, who chooses the epoch, who is tested. Keys of PROTOCOLS are words of
 `data.protocol`.
 
-A protocol turns a label table into folds, each a leak-free assignment of rows to train, val and test; most have one.
-Every one is a function of the table and of `SplitOptions`, so equal input gives equal folds on every machine. Where the
-authors published lists that cannot be derived from the table, the rule of the paper is applied to the rows at hand, and
-the lists themselves can be read with `data.split_csv` (`faces.split_lists`).
+A protocol turns a label table into folds, each an assignment of rows to train, val and test; most have one. Every one
+is a function of the table and of `SplitOptions`, so equal input gives equal folds on every machine, and what is drawn
+depends on no other row: a table that grew or shrank keeps the parts of its other persons. Where the authors published
+lists that cannot be derived from the table, the rule of the paper is applied to the rows at hand, and the lists
+themselves can be read with `data.split_csv` (`faces.split_lists`).
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from faces.labels import SPLITS
 from faces.splits import carve_validation, group_names, split_table
 
 FEW_FOLDS = 2
+ADIENCE_FOLDS = ("0", "1", "2", "3", "4")
 
 
 @dataclass(frozen=True)
@@ -165,24 +167,24 @@ def _leave_one_person_out(table, options):
     return _rotate(table, table["identity"].astype(str), options)
 
 
-def _published_folds(table, options):
+def _adience_folds(table, options):
     _require_complete(table, "fold")
+    held = sorted(table["fold"].astype(str).unique())
+    if held != list(ADIENCE_FOLDS):
+        raise UserError(f"it needs the folds {', '.join(ADIENCE_FOLDS)}, held: {', '.join(held)}")
     return _rotate(table, table["fold"].astype(str), options)
 
 
 def _k_fold(table, options):
-    """Groups in the order of a hash, each to the fold with the fewest rows so far."""
+    """Each group to the fold that a hash of its name draws: sizes are equal on average."""
     if isinstance(options.folds, bool) or not isinstance(options.folds, int) or options.folds < FEW_FOLDS:
         raise UserError(f"data.folds must be a whole number >= {FEW_FOLDS}. Received: {options.folds}")
     names = group_names(table)
-    sizes = names.value_counts()
-    if len(sizes) < options.folds:
-        raise UserError(f"{options.folds} folds need as many persons or images, the table has {len(sizes)}")
-    rows, fold_of = [0] * options.folds, {}
-    for name in sorted(sizes.index, key=lambda name: _hash(f"{options.seed}/k_fold|{name}")):
-        fold_of[name] = rows.index(min(rows))
-        rows[fold_of[name]] += sizes[name]
-    return _rotate(table, names.map(fold_of).astype(str), options)
+    fold_of = {name: str(_number(f"{options.seed}/k_fold|{name}") % options.folds) for name in names.unique()}
+    held = len(set(fold_of.values()))
+    if held < options.folds:
+        raise UserError(f"{len(fold_of)} persons or images fill {held} of {options.folds} folds")
+    return _rotate(table, names.map(fold_of), options)
 
 
 def _rotate(table, keys, options):
@@ -190,15 +192,20 @@ def _rotate(table, keys, options):
     names = sorted(keys.unique())
     if len(names) < FEW_FOLDS:
         raise UserError(f"it needs {FEW_FOLDS} or more folds; all rows are in {names[0]!r}")
+    hashes = table["sha256"] if "sha256" in table else pd.Series(index=table.index, dtype=object)
     folds = []
     for name in names:
-        split = pd.Series("train", index=table.index, dtype=object, name="split").mask(keys == name, "test")
+        tested = keys == name
+        # A copy of a tested image that is filed under another person is not used.
+        copies = hashes.isin(hashes[tested].dropna()) & ~tested
+        split = pd.Series("train", index=table.index, dtype=object, name="split")
+        split = split.mask(tested, "test").mask(copies, None)
         folds.append(Fold(name, carve_validation(table, split, share=options.val_share, seed=options.seed)))
     return folds
 
 
-def _hash(text):
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
+def _number(text):
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()[:8], "big")
 
 
 # === Checks ===
@@ -258,7 +265,7 @@ PROTOCOLS = {
         _by_subject(0.2), "MORPH II, 80 % train and 20 % test of the persons: nobody is in two parts.", ("morph",)
     ),
     "adience_folds": Protocol(
-        _published_folds,
+        _adience_folds,
         "The five published folds (Eidinger et al., TIFS 2014), each tested once; report mean and standard deviation "
         "over folds. Album owners of the other folds choose the epoch.",
         ("adience",),
@@ -285,6 +292,6 @@ PROTOCOLS = {
         ("fairface",),
     ),
     "k_fold": Protocol(
-        _k_fold, "data.folds folds of nearly equal size by identity, where unknown by content; each is tested once."
+        _k_fold, "data.folds folds of about equal size by identity, where unknown by content; each is tested once."
     ),
 }

@@ -5,10 +5,12 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from faces.datasets.reading import CROPS
 from faces.errors import UserError
 from faces.splits import carve_validation
 
-PATH_COLUMNS = ("img_path", "file", "filename", "file_name", "image", "img_name", "path")
+# The last is the nameless first column of CORAL's list for MORPH.
+PATH_COLUMNS = ("img_path", "path", "file", "filename", "file_name", "image", "img_name", "")
 WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -32,15 +34,18 @@ def read_split_list(source, table, *, val_share=0.1, seed=0):
     parts = _read_lists(source)
     rows = _rows_by_name(table)
     split = pd.Series(None, index=table.index, dtype=object, name="split")
-    missing = 0
+    missing, named = 0, {}
     for name, part in parts.items():
         row = rows.get(name, rows.get(PurePosixPath(name).name))
         if row is None:
             missing += 1
-        elif row == "several":
+            continue
+        if row == "several":
             raise UserError(f"{_shown(source)}: {name} fits several rows of the table. Expected paths, not names.")
-        else:
-            split.iloc[row] = part
+        other = named.setdefault(row, name)
+        if parts[other] != part:
+            raise UserError(f"{_shown(source)}: {other} and {name} fit one row of the table, but are in two parts.")
+        split.iloc[row] = part
     if split.isna().all():
         raise UserError(f"{_shown(source)}: none of its {len(parts)} names is in the table, e.g. {next(iter(parts))}")
     report = {
@@ -84,7 +89,8 @@ def _read_list(path, part):
             if column is None or (part is None and "split" not in header):
                 wanted = f"one of {', '.join(PATH_COLUMNS)}" + (" and split" if part is None else "")
                 raise UserError(f"{path}: expected the columns {wanted}. Received: {', '.join(header) or 'none'}")
-            return [(_name(row, column, path), part or _part(row, path)) for row in reader]
+            named = [(_name(row, column, path), part or _part(row, path)) for row in reader]
+            return [(name, part) for name, part in named if part]
     except FileNotFoundError:
         raise UserError(f"The split list {path} does not exist.") from None
     except (OSError, csv.Error, UnicodeDecodeError) as error:
@@ -99,18 +105,28 @@ def _name(row, column, path):
 
 
 def _part(row, path):
-    word = (row["split"] or "").strip().lower()
+    """The part of a row, None where it is empty: such an image is not used."""
+    if row["split"] is None:
+        raise UserError(f"{path}: a row without split")
+    word = row["split"].strip().lower()
+    if not word:
+        return None
     if word not in WORDS:
         raise UserError(f"{path}: unknown split {word!r}. Expected train, val or test")
     return WORDS[word]
 
 
 def _rows_by_name(table):
-    """Position of each full path and each file name; "several" where a file name is not unique."""
+    """Position of each full path and each file name; "several" where a file name is not unique.
+
+    Crops that were cut here are also found by the path of their picture.
+    """
     rows = {}
     for position, path in enumerate(table["img_path"]):
         rows[PurePosixPath(path).name] = "several" if PurePosixPath(path).name in rows else position
-    return rows | {path: position for position, path in enumerate(table["img_path"])}
+    for position, path in enumerate(table["img_path"]):
+        rows |= {path: position, path.removeprefix(f"{CROPS}/"): position}
+    return rows
 
 
 def _shown(source):

@@ -45,6 +45,8 @@ def split_table(table, *, val_share=0.1, test_share=0.1, seed=0):
         _check_words(given)
         if not (given == "train").all():
             split = _honour(split, given, names)
+        if given.notna().all() and set(given) == {"train", "val"}:
+            _log.warning("The `split` column names no test part: nothing is left to test on.")
         if given.notna().all() and set(given) == {"train", "test"}:
             split = carve_validation(table, split, share=val_share, seed=seed)
     return split.rename("split")

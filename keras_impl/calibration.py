@@ -5,8 +5,8 @@ model's own uncertainty (their section 5.2).
 """
 
 import numpy as np
-from faces.conformal import conformal_quantile, interval_scores
 
+from faces.conformal import conformal_quantile, interval_scores
 from faces.errors import UserError
 from keras_impl.predictor import Predictor
 

@@ -1,5 +1,6 @@
 """Checkpoints: one uncompiled `.keras` file a model, written whole or not at all."""
 
+import contextlib
 import os
 import zipfile
 from pathlib import Path
@@ -43,7 +44,8 @@ def save_model(model, path):
     except OSError as error:
         raise UserError(f"The checkpoint {path} cannot be written: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only disk even this is refused
+            part.unlink(missing_ok=True)
 
 
 def load_model(path):

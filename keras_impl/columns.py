@@ -27,7 +27,7 @@ def prediction_columns(model, table, images, labels, *, batch_size=64, flip=Fals
         `label_loss`. NaN where the truth is unknown.
     """
     prediction = Predictor(model).predict_batches(images.batches(batch_size), flip=flip)
-    columns = table.copy()
+    columns = table.assign(age=labels.age[:, 0])
     if "age" in prediction:
         predicted = prediction["age"]
         columns = columns.assign(**vote_columns(table, predicted), **age_columns(labels, predicted, edges=edges))
@@ -97,13 +97,13 @@ def distribution_columns(labels, probabilities, *, min_age):
     nll, crps (years); age_low_90 and age_high_90, the ends of the central 90 % interval (years), interval_width_90 and
     in_interval_90 (0 or 1); age_confidence, the largest probability, and age_correct (0 or 1), whether it is that of
     the true class; pit_low and pit_high, the probability below the true class and up to it; age_interval_nll, the
-    negative logarithm of the probability of the true interval, where only that is known.
+    negative logarithm of the probability of the true interval, where only that is known. An age beyond the grid counts
+    as its nearest class in the nll alone, as in the losses.
     """
     age = labels.age[:, 0]
     interval = metrics.distribution_interval(probabilities, min_age=min_age, level=0.9)
     likeliest = probabilities.argmax(axis=1) + min_age
-    in_grid = np.clip(age, min_age, min_age + probabilities.shape[1] - 1)
-    true_class = np.floor(in_grid + 0.5)
+    true_class = np.floor(age + 0.5)
     return _arrays(
         {
             "nll": metrics.nll(age, probabilities, min_age=min_age),

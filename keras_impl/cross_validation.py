@@ -1,6 +1,8 @@
 """Protocols of several folds: each fold trains in its own folder, and all test images are evaluated together."""
 
+import hashlib
 import json
+import re
 
 import keras
 import numpy as np
@@ -11,7 +13,7 @@ from faces.report import evaluate_columns
 from faces.report.files import make_folder, write_json
 from keras_impl import training
 from keras_impl.evaluation import evaluation_text, write_evaluation
-from keras_impl.experiment import make_parts, prepare_fold, run_fold
+from keras_impl.experiment import check_same_division, make_parts, prepare_fold, run_fold
 
 FOLD_METRICS = ("age_mae", "age_cs5", "age_group_accuracy", "gender_accuracy")
 
@@ -30,7 +32,8 @@ def run_folds(values, data, folds, recipe, open_folder, *, overrides=None):
         prepare_fold(values, data, folds[0], recipe)
     folder, resume = open_folder()
     for number, fold in enumerate(folds, start=1):
-        fold_folder = make_folder(folder / f"fold_{fold.name}")
+        fold_folder = make_folder(folder / folder_name(fold))
+        check_same_division(data, fold, fold_folder, resume)
         if resume and (fold_folder / "metrics.json").is_file():
             print(f"Fold {fold.name} ({number} of {len(folds)}) is finished.")
             continue
@@ -41,9 +44,16 @@ def run_folds(values, data, folds, recipe, open_folder, *, overrides=None):
     return folder
 
 
+def folder_name(fold):
+    """A name for the folder of a fold that stays below that of the run, whatever a person's identity is."""
+    plain = re.sub(r"[^\w.-]", "_", fold.name)[:60]
+    digest = hashlib.sha256(fold.name.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    return f"fold_{plain}" if plain == fold.name else f"fold_{plain}_{digest}"
+
+
 def _combine(values, data, folds, folder, overrides):
     """Evaluate the test images of all folds together; writes test/, run.json and metrics.json."""
-    folders = [folder / f"fold_{fold.name}" for fold in folds]
+    folders = [folder / folder_name(fold) for fold in folds]
     columns = pd.concat([_tested(path).assign(fold=fold.name) for path, fold in zip(folders, folds, strict=True)])
     columns = columns.reset_index(drop=True)
     together = evaluate_columns(columns, resamples=values["run"]["bootstrap"])
@@ -73,8 +83,10 @@ def _combine(values, data, folds, folder, overrides):
 
 def _tested(folder):
     try:
-        text = ("img_path", "identity", "fold", "sha256")  # numbers with leading zeros stay what they are
-        return pd.read_csv(folder / "test" / "predictions.csv", dtype=dict.fromkeys(text, str))
+        # Numbers with leading zeros stay what they are, and so does a person called NA.
+        text = ("img_path", "identity", "fold", "sha256")
+        options = {"dtype": dict.fromkeys(text, str), "keep_default_na": False, "na_values": [""]}
+        return pd.read_csv(folder / "test" / "predictions.csv", **options)
     except FileNotFoundError:
         raise UserError(f"The fold in {folder} has no test part. Delete the folder and resume the run.") from None
 

@@ -11,7 +11,7 @@ import pandas as pd
 from faces.crops import read_margin
 from faces.datasets import get_dataset
 from faces.errors import UserError
-from faces.ingest import check_images, ingest, load_table, write_table
+from faces.ingest import check_images, drop_conflicting_duplicates, ingest, load_table, write_table
 from faces.labels import ADIENCE_EDGES
 from faces.protocols import Fold, SplitOptions, make_folds
 from faces.split_lists import read_split_list
@@ -20,6 +20,11 @@ from keras_impl.input import make_arrays
 
 _log = logging.getLogger(__name__)
 
+_HINTS = {
+    "age": 'Label some rows, or leave it away: "model.outputs=[gender]". For age groups use method.name=interval, for '
+    "votes data.age_label=apparent.",
+    "gender": 'Label some rows, or leave it away: "model.outputs=[age]"',
+}
 # What divides a data set; a checkpoint remembers these keys, so that "test" means the same rows later.
 SPLIT_KEYS = ("protocol", "split_csv", "fold", "folds", "val_share", "test_share", "split_seed")
 
@@ -59,6 +64,8 @@ def load_data(db, *, root=None, csv=None, meta_dir="meta", limit=None):
         UserError: see `load_faces`; a name twice, or `root` for several sets without `csv`.
     """
     names = db_names(db)
+    if csv is not None and "csv" not in names:
+        raise UserError(f"A label file belongs to the data set csv. Received: {csv} for {', '.join(names)}")
     if len(names) == 1:
         table, rejected = load_faces(names[0], root=root, csv=csv, meta_dir=meta_dir, limit=limit)
         return FaceData({names[0]: table}, rejected, image_root(names[0], root=root, csv=csv), table)
@@ -76,13 +83,18 @@ def load_data(db, *, root=None, csv=None, meta_dir="meta", limit=None):
 
 def db_names(db):
     """Names of data sets as a tuple; UserError for none, an unknown one, or one twice."""
-    names = (db,) if isinstance(db, str) else tuple(db or ())
-    if not names:
-        raise UserError("data.db must name a data set. Received: none")
+    names = (db,) if isinstance(db, str) else tuple(db) if isinstance(db, list | tuple) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"data.db must name a data set, or be a list of names. Received: {db}")
     for name in names:
         get_dataset(name)
     if len(set(names)) < len(names):
         raise UserError(f"data.db names a data set twice. Received: {', '.join(names)}")
+    for name in names:
+        if shared := set(get_dataset(name).same_pictures) & set(names):
+            raise UserError(
+                f"{name} and {shared.pop()} show the same pictures: one would be trained on the other's test"
+            )
     return names
 
 
@@ -121,12 +133,25 @@ def load_faces(db, *, root=None, csv=None, meta_dir="meta", limit=None):
         raise UserError(f"The image folder {folder} does not exist. To get it: {get_dataset(db).how_to_get}")
     table = first_rows(table, limit)
     if "sha256" in table and table["sha256"].notna().all():
+        _require_files(table, folder)
         return table, table.iloc[:0][["img_path"]].assign(reason=None)
-    checked, rejected = check_images(table, folder)
+    checked, unreadable = check_images(table, folder)
+    checked, conflicting = drop_conflicting_duplicates(checked)
+    rejected = pd.concat([unreadable, conflicting], ignore_index=True)
     if not len(checked):
         reason = f" The first: {rejected['reason'].iloc[0]}" if len(rejected) else ""
-        raise UserError(f"None of the {len(table)} images below {folder} can be read.{reason}")
+        raise UserError(f"None of the {len(table)} images below {folder} can be used.{reason}")
     return checked, rejected
+
+
+def _require_files(table, folder):
+    """UserError for a table whose images are not where they were when it was made."""
+    lost = [path for path in table["img_path"] if not (folder / path).is_file()]
+    if lost:
+        raise UserError(
+            f"{len(lost)} of {len(table)} images of the table are not in {folder}, e.g. {lost[0]}. "
+            "Name their folder (data.root=FOLDER, or --root), or make the table again with create_db.py"
+        )
 
 
 def _make_sample(folder, meta):
@@ -183,7 +208,7 @@ def divide(
 def _protocol_each(protocol, names):
     if isinstance(protocol, str):
         return (protocol,) * len(names)
-    if len(protocol) != len(names):
+    if not isinstance(protocol, list | tuple) or len(protocol) != len(names):
         raise UserError(f"data.protocol must be one word or one for each of {', '.join(names)}. Received: {protocol}")
     return tuple(protocol)
 
@@ -274,22 +299,33 @@ def group_edges(names):
     return edges.pop() if len(edges) == 1 and None not in edges else ADIENCE_EDGES
 
 
-def require_labels(labels, method, outputs):
-    """UserError unless at least one label of each output is known."""
+def require_labels(labels, method, outputs, names=None):
+    """UserError unless at least one label of each output is known, and each data set has one of any.
+
+    Args:
+        labels: Labels of N training rows. names: (N,) data set of each row, None for one.
+    """
     _, weights = make_arrays(labels, method=method, outputs=outputs)
     for name, weight in weights.items():
         if not weight.any():
-            hint = (
-                " For age groups use method.name=interval, for votes data.age_label=apparent." if name == "age" else ""
-            )
-            raise UserError(
-                f"No training row has a usable {name}. Label some rows, or set model.outputs without it.{hint}"
-            )
+            raise UserError(f"No training row has a usable {name}. {_HINTS[name]}")
+    for db in [] if names is None else names.unique():
+        unused = [name for name, weight in weights.items() if not weight[names == db].any()]
+        if len(unused) == len(weights):
+            raise UserError(f"No training row of {db} has a usable {' or '.join(unused)}. {_HINTS[unused[0]]}")
+        for name in unused:
+            print(f"{db} has no usable {name}: it trains the other output only.")
 
 
 def check_data_values(data):
     """UserError for values of the `data` section that can be judged without reading anything."""
     db_names(data["db"])
+    for name in ("root", "csv", "meta_dir", "cache_dir"):
+        if not isinstance(data[name], str) and (data[name] is not None or name in ("meta_dir", "cache_dir")):
+            raise UserError(f"data.{name} must be a path. Received: {data[name]!r}")
+    lists = data["split_csv"].values() if isinstance(data["split_csv"], dict) else [data["split_csv"] or ""]
+    if not all(isinstance(path, str) for path in lists):
+        raise UserError(f"data.split_csv must be FILE or {{train: FILE, test: FILE}}. Received: {data['split_csv']!r}")
     for name in ("val_share", "test_share"):
         require_number(f"data.{name}", data[name], ">= 0 and below 1", lambda value: 0 <= value < 1)
     if data["limit"] is not None:

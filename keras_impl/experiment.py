@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from faces.errors import UserError
 from faces.ingest import write_csv
@@ -41,6 +42,7 @@ def run_fold(values, data, fold, recipe, open_folder, *, overrides=None, brief=F
     with training.make_strategy():
         parts, model, first_weights = prepare_fold(values, data, fold, recipe)
         folder, resume = open_folder()
+        check_same_division(data, fold, folder, resume)
         callbacks = _callbacks(values, folder, resume)
         print(f"Run folder: {folder}\nWeights: {first_weights}")
         _write_data_facts(folder, data, fold)
@@ -68,7 +70,9 @@ def make_parts(values, data, fold):
     """{"train", "val", "test"} -> Part; UserError if there is nothing to learn from."""
     weights = data_side.sample_weights(data, values["data"]["db_weights"])
     parts = training.make_parts(data.table, fold.split, age_label=values["data"]["age_label"], weights=weights)
-    data_side.require_labels(parts["train"].labels, values["method"]["name"], values["model"]["outputs"])
+    train = parts["train"]
+    sets = train.table.get("db")
+    data_side.require_labels(train.labels, values["method"]["name"], values["model"]["outputs"], sets)
     return parts
 
 
@@ -102,6 +106,7 @@ def _provenance(values, data, fold, train_labels):
     kept = {key: values["data"][key] for key in ("age_label", *data_side.SPLIT_KEYS)}
     return {
         "db": data.names[0] if len(data.names) == 1 else list(data.names),
+        "csv": values["data"]["csv"],
         "backbone": values["model"]["model_name"],
         **kept,
         "fold": fold.name or None,
@@ -132,8 +137,23 @@ def trivial_predictions(labels):
 # === Folder ===
 
 
+def check_same_division(data, fold, folder, resume):
+    """UserError where a run that is resumed was divided otherwise: the table has changed since."""
+    file = folder / "split.csv"
+    if not resume or not file.is_file():
+        return
+    then = pd.read_csv(file, dtype=str, keep_default_na=False)
+    now = _division(data, fold).fillna("").astype(str)
+    if not then.equals(now):
+        raise UserError(f"The data changed since {folder} was begun, so it cannot be resumed. Start a new run.")
+
+
+def _division(data, fold):
+    return data.table[["img_path"]].assign(split=fold.split).reset_index(drop=True)
+
+
 def _write_data_facts(folder, data, fold):
-    write_csv(data.table[["img_path"]].assign(split=fold.split), folder / "split.csv")
+    write_csv(_division(data, fold), folder / "split.csv")
     write_json(folder / "leak_report.json", leak_report(data.table, fold.split))
     if len(data.rejected):
         print(f"{len(data.rejected)} images cannot be read, see {folder / 'rejected.csv'}")

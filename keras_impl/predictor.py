@@ -10,6 +10,13 @@ from faces.images import read_rgb, resize_rgb
 from keras_impl.checkpoint import load_model
 
 
+def _require_numbers(prediction):
+    """UserError for predictions that are not finite: metrics would leave them out, and look better for it."""
+    bad = sum(~np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in prediction.values())
+    if (count := np.count_nonzero(bad)) > 0:
+        raise UserError(f"The checkpoint predicts no number for {count} of {len(bad)} faces: its weights are damaged.")
+
+
 class Predictor:
     """A checkpoint ready to predict.
 
@@ -61,7 +68,9 @@ class Predictor:
         parts = [predict(batch) for batch in batches]
         if not parts:
             return {name: np.zeros((0, *output.shape[1:]), np.float32) for name, output in self._predict.output.items()}
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        prediction = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        _require_numbers(prediction)
+        return prediction
 
     def _predict_batch(self, batch):
         return {name: np.asarray(value) for name, value in self._predict.predict_on_batch(batch).items()}

@@ -82,7 +82,7 @@ def _open_run_folder(values, config_text, folder):
         unfinished = _unfinished_run(runs, config_text)
         if unfinished is not None:
             return unfinished, True
-        print(f"No unfinished run of this configuration below {runs}: a new one starts.")
+        print(f"No unfinished run of this configuration below {runs}: a new one starts. A finished one is not resumed.")
     if folder is None:
         db = "+".join(data_side.db_names(values["data"]["db"]))
         name = f"{time.strftime('%Y%m%d-%H%M%S')}_{db}_{values['model']['model_name']}"

@@ -144,12 +144,13 @@ def test_benchmark_compares_ingest_with_bare_decode(utkface):
     assert done.returncode == 2 and "error: Expected a data set of crops. Received: fgnet" in done.stderr
 
 
-def test_nothing_usable_writes_nothing(tmp_path):
+def test_nothing_usable_lists_the_reasons_alone(tmp_path):
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "holiday.jpg").touch()
     done = create_db(tmp_path, "--db", "utkface", "--root", "faces")
-    assert done.returncode == 2 and "error: Nothing usable in faces: all 1 rows were rejected." in done.stderr
-    assert not (tmp_path / "meta").exists()
+    assert done.returncode == 2 and "error: Nothing usable in faces: all 1 rows were rejected, see meta" in done.stderr
+    assert [path.name for path in (tmp_path / "meta").iterdir()] == ["utkface_rejected.csv"]
+    assert "holiday.jpg" in (tmp_path / "meta" / "utkface_rejected.csv").read_text()
 
 
 def test_own_data(tmp_path):

@@ -151,7 +151,7 @@ def test_own_data_with_broken_images_and_unknown_labels(trained, evaluated, tmp_
     )
     metrics = json.loads((report / "metrics.json").read_text())
     assert (metrics["n"], metrics["n_age"], metrics["n_gender"], metrics["rejected"]) == (10, 9, 8, 2)
-    assert "2 unreadable images left out" in text
+    assert "2 unusable images left out" in text
 
 
 def test_limit_takes_that_many(trained, evaluated):
@@ -192,6 +192,7 @@ def test_bad_argument(trained, refused, arguments, parts):
         (["--protocol", "k_fold", "--fold", "9"], "has no fold '9'"),
         (["--split_csv", "gone.csv"], "The split list gone.csv does not exist"),
         (["--calibrate", "0.99"], "99"),
+        (["--age_label", "apparent"], "sample has no apparent age. Expected --age_label real"),
     ],
 )
 def test_division_that_does_not_fit(trained, in_face_folder, monkeypatch, capsys, arguments, message):
@@ -212,7 +213,7 @@ def test_one_fold_of_another_protocol(trained, evaluated):
         )
     ]
     assert not (tested[0] & tested[1] | tested[0] & tested[2] | tested[1] & tested[2])
-    assert all(15 <= len(part) <= 25 for part in tested)
+    assert all(8 <= len(part) <= 32 for part in tested)  # a fifth of 96
 
 
 def test_mirror_images(evaluated):
@@ -249,6 +250,57 @@ def test_comparison_on_the_same_images(trained, evaluated):
     assert set(together["checkpoint"].value_counts()) == {len(rows[0])}
     assert (first / "report.html").is_file() and "Comparison" in (report / "report.html").read_text()
     assert "Differences on the same images" in text
+
+
+def test_comparison_with_a_checkpoint_that_never_saw_the_set(trained, evaluated):
+    """All that the other one has in its test part: nobody divided the set for the one that never saw it."""
+    path = trained.run / "model.keras"
+    alone, _ = evaluated("--checkpoint", path, "--output_dir", "alone")
+    both, _ = evaluated("--checkpoint", SHIPPED, path, "--output_dir", "both")
+    tested = pd.read_csv(both / "predictions.csv")
+    assert set(tested["img_path"]) == set(pd.read_csv(alone / "predictions.csv")["img_path"])
+
+
+def damaged(path, target):
+    """A copy of a checkpoint whose age head holds a weight that is no number."""
+    from keras_impl.checkpoint import load_model, save_model
+
+    model = load_model(path)
+    weights = model.age_head.get_weights()
+    weights[0][0, 0] = np.nan
+    model.age_head.set_weights(weights)
+    save_model(model, target)
+    return target
+
+
+@pytest.mark.parametrize("more", [[], ["--calibrate"]])
+def test_damaged_weights_are_an_error(trained, in_face_folder, monkeypatch, capsys, more):
+    path = damaged(trained.run / "model.keras", in_face_folder / "model.keras")
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--checkpoint", str(path), *more])
+    with pytest.raises(SystemExit):
+        run_main(evaluate.main)
+    assert "predicts no number for" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_calibration_changes_all_checkpoints_or_none(trained, in_face_folder, monkeypatch, capsys):
+    first = Path(shutil.copy(trained.run / "model.keras", in_face_folder / "first.keras"))
+    second = damaged(first, in_face_folder / "second.keras")
+    before = first.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--checkpoint", str(first), str(second), "--calibrate", "0.5"])
+    with pytest.raises(SystemExit):
+        run_main(evaluate.main)
+    assert first.read_bytes() == before
+
+
+def test_images_of_the_calibration_are_not_in_its_coverage(trained, tmp_path, evaluated):
+    path = shutil.copy(trained.run / "model.keras", tmp_path / "model.keras")
+    report, text = evaluated("--checkpoint", path, "--calibrate", 0.5, "--split", "all")
+    split = pd.read_csv(trained.run / "split.csv").set_index("img_path")["split"]
+    rows = pd.read_csv(report / "predictions.csv")
+    assert rows["in_conformal"].isna().equals(rows["img_path"].map(split) == "val")
+    assert rows["conformal_low"].notna().all()
+    assert json.loads((report / "metrics.json").read_text())["n_conformal"] == (split != "val").sum()
+    assert f"age intervals: 50%, calibrated on {(split == 'val').sum()} val images of sample" in text
 
 
 def test_unseen_images_of_one_checkpoint(trained, evaluated):

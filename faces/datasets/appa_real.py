@@ -112,6 +112,7 @@ DATA_SET = DataSet(
     ),
     source="https://chalearnlap.cvc.uab.cat/dataset/26/description/",
     licence="research only",
+    same_pictures=("clap2015", "clap2016"),
     how_to_get=_HOW_TO_GET,
     options={"ignore_list": "train rejects the 118 bad training images of appa_real, none keeps them"},
 )

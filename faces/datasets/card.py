@@ -24,6 +24,7 @@ class DataSet:
         how_to_get: one command or sentence that tells the user how to fill `root`.
         age_edges: first ages of its age groups, for a data set that labels groups; None where ages are years.
         boxes: whether the images are whole pictures and the reader gives the face boxes `x1, y1, x2, y2`.
+        same_pictures: other data sets that show pictures of this one, which must not meet it in training and test.
         detect: whether the images are whole pictures without boxes, in which ingest has to find the face.
         options: reader options that `create_db.py` offers: name -> line of help. Type and default are those of the
             keyword argument of `read`.
@@ -44,6 +45,7 @@ class DataSet:
     how_to_get: str
     age_edges: tuple[int, ...] | None = None
     boxes: bool = False
+    same_pictures: tuple[str, ...] = ()
     detect: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
 

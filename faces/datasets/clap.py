@@ -80,6 +80,7 @@ def _data_set(year, **card):
 
 DATA_SET_2015 = _data_set(
     2015,
+    same_pictures=("appa_real", "clap2016"),
     title="ChaLearn Looking at People 2015, apparent age",
     size="4,691 pictures (2,476 train, 1,136 validation, 1,079 test; the paper says 4,699)",
     labels=f"apparent age: mean and standard deviation of at least ten guesses; no gender, no identity. {_LAYOUT}",
@@ -95,6 +96,7 @@ DATA_SET_2015 = _data_set(
 )
 DATA_SET_2016 = _data_set(
     2016,
+    same_pictures=("appa_real", "clap2015"),
     title="ChaLearn Looking at People 2016, apparent age",
     size="7,591 pictures (4,113 train, 1,500 validation, 1,978 test)",
     labels=f"apparent age: mean and standard deviation of guesses; no gender, no identity. {_LAYOUT}",

@@ -4,6 +4,7 @@ The same rules hold for the tables in `meta/`, which `faces.ingest.read_table` r
 """
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from faces.errors import UserError
 from faces.labels import GENDERS, SPLITS, TABLE_COLUMNS
 
 LABEL_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "gender")
+_NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 UNKNOWN_WORDS = ("", "nan", "na", "none", "null")
 
 
@@ -124,7 +126,7 @@ def _parse_path(cells, lines, name, path):
 
 
 def _parse_text(cells, lines, name, path):
-    return np.array([cell or None for cell in cells], dtype=object)
+    return np.array([None if cell.lower() in UNKNOWN_WORDS else cell for cell in cells], dtype=object)
 
 
 def _parse_number(cells, lines, name, path):
@@ -132,10 +134,10 @@ def _parse_number(cells, lines, name, path):
     for index, (cell, line) in enumerate(zip(cells, lines)):
         if cell.lower() in UNKNOWN_WORDS:
             continue
-        try:
-            values[index] = float(cell)
-        except ValueError:
-            raise UserError(f"{path} line {line}: expected {name} in years. Received: {cell!r}") from None
+        # Python's own rules would take 2_5 for 25.
+        if not _NUMBER.fullmatch(cell):
+            raise UserError(f"{path} line {line}: expected {name} in years. Received: {cell!r}")
+        values[index] = float(cell)
         if not 0 <= values[index] <= MAX_PLAUSIBLE_AGE:
             raise UserError(f"{path} line {line}: expected {name} in 0..{MAX_PLAUSIBLE_AGE} years. Received: {cell}")
     return values
@@ -162,13 +164,13 @@ _PARSERS["split"] = _parse_word({word: word for word in SPLITS})
 
 
 def _check_intervals(table, lines, path):
-    if "age_low" in table and "age_high" in table:
-        wrong = np.flatnonzero(table["age_low"] > table["age_high"])
+    for lower, upper in (("age_low", "age_high"), ("age_low", "age"), ("age", "age_high")):
+        if lower not in table or upper not in table:
+            continue
+        wrong = np.flatnonzero(table[lower] > table[upper])
         if wrong.size:
-            low, high = table.loc[wrong[0], ["age_low", "age_high"]]
-            raise UserError(
-                f"{path} line {lines[wrong[0]]}: expected age_low <= age_high. Received: {low:g} > {high:g}"
-            )
+            low, high = table.loc[wrong[0], [lower, upper]]
+            raise UserError(f"{path} line {lines[wrong[0]]}: expected {lower} <= {upper}. Received: {low:g} > {high:g}")
 
 
 DATA_SET = DataSet(

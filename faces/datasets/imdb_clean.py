@@ -86,9 +86,13 @@ DATA_SET = DataSet(
         "The published train and valid parts share persons, so a validation error is too small; the test part shares "
         "none. Ages are years of the photo minus years of birth. Black borders where a square left the picture."
     ),
-    paper="Lin, Shen, Wang, Pantic: FP-Age: Leveraging Face Parsing Attention for Facial Age Estimation, 2021",
+    paper=(
+        "Lin, Shen, Wang, Pantic: FP-Age: Leveraging Face Parsing Attention for Facial Age Estimation in the Wild, "
+        "IEEE TIP 2022"
+    ),
     source="https://github.com/yiminglin-ai/imdb-clean",
     licence="labels MIT; pictures as IMDB-WIKI, academic research only",
+    same_pictures=("imdb",),
     how_to_get="./download.sh imdb_clean",
     boxes=True,
 )

@@ -192,6 +192,7 @@ DATA_SET_IMDB = DataSet(
     root="data/imdb_crop",
     size="460,723 images of 20,284 celebrities, about 7 GB",
     known_errors=f"{_NOISE} About 170,000 rows remain.",
+    same_pictures=("imdb_clean",),
     how_to_get="./download.sh imdb",
     **_SHARED,
 )

@@ -20,5 +20,6 @@ DATA_SET = replace(
         "The same label errors as in the aligned set. At least one name lacks the gender (part2/53__0_...) and is "
         "rejected. On pictures of several people the label is taken to mean the largest face near the centre."
     ),
+    same_pictures=("utkface",),
     how_to_get="./download.sh utkface_wild",
 )

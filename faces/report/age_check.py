@@ -20,7 +20,7 @@ def age_check_rows(columns, draws):
     """Error rates at THRESHOLDS, of all images and of each group of gender, ethnicity and both.
 
     Args:
-        columns: per-sample columns with age and predicted_age (years).
+        columns: per-sample columns with predicted_age and age (years), or real_age where the age is another one.
         draws: their `faces.report.summary.draw_identities`.
 
     Returns:
@@ -83,7 +83,9 @@ def challenge_rows(columns, draws):
 
 def _known_groups(columns):
     """Ages (N,), predicted ages (N,) and {(attribute, group): rows (N,) where both are known}, groups that have any."""
-    ages, predicted = numbers(columns, "age"), numbers(columns, "predicted_age")
+    # The law asks for the real age, also where the model is measured against the apparent one.
+    ages = numbers(columns, "real_age" if "real_age" in columns else "age")
+    predicted = numbers(columns, "predicted_age")
     known = ~np.isnan(ages) & ~np.isnan(predicted)
     groups = {("all", "all"): known}
     for attribute, labels in attribute_labels(columns, ("gender", "ethnicity")).items():

@@ -91,16 +91,24 @@ def _differences(draws, a, columns_a, b, columns_b):
         rows.append(
             {
                 **{"a": a, "b": b, "metric": metric, "value_a": means[0].value, "value_b": means[1].value},
-                "difference": with_interval(difference),
-                "p_value": difference.p_value(),
+                **_judged(difference),
                 "n": int(both.sum()),
             }
         )
     return rows
 
 
+def _judged(difference):
+    """A difference with interval and p-value; none of both where the models agree on every image."""
+    if not difference.pull.any():
+        return {"difference": {"value": difference.value, "low": np.nan, "high": np.nan}, "p_value": np.nan}
+    return {"difference": with_interval(difference), "p_value": difference.p_value()}
+
+
 def format_comparison(comparison):
     """The differences as a plain text table, one block a pair of models."""
+    if not comparison["differences"]:
+        return "The models have no metric in common."
     blocks = {}
     for row in comparison["differences"]:
         _, label, template = METRICS[row["metric"]]

@@ -22,8 +22,8 @@ def evaluate_columns(columns, *, resamples=1000, seed=0, trivial_age=None, trivi
     Returns:
         dict of what `summarize` returns and "groups", "gaps" (`faces.report.groups`), "calibration"
         (`faces.report.calibration`), "age_check", "challenge_25" (`faces.report.age_check`) and "suspects": of the
-        SUSPECTS rows of largest label_loss {"img_path", "age", "predicted_age", "gender", "predicted_gender",
-        "label_loss"}.
+        SUSPECTS rows of largest label_loss {"img_path", "age", "age_low", "age_high", "predicted_age", "gender",
+        "predicted_gender", "label_loss"}.
 
     Raises:
         UserError: neither absolute_error nor gender_correct is there.
@@ -45,9 +45,10 @@ def suspects(columns):
     loss = numbers(columns, "label_loss")
     rows = columns.assign(label_loss=loss)[known(columns, "label_loss")]
     rows = rows.sort_values("label_loss", ascending=False, kind="stable")[:SUSPECTS]
-    parts = {name: numbers(rows, name).tolist() for name in ("age", "predicted_age", "label_loss")}
+    years = ("age", "age_low", "age_high", "predicted_age")
+    parts = {name: numbers(rows, name).tolist() for name in (*years, "label_loss")}
     parts |= {name: _texts(rows, name) for name in ("img_path", "gender", "predicted_gender")}
-    names = ("img_path", "age", "predicted_age", "gender", "predicted_gender", "label_loss")
+    names = ("img_path", *years, "gender", "predicted_gender", "label_loss")
     return [dict(zip(names, row)) for row in zip(*(parts[name] for name in names))]
 
 

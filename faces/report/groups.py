@@ -72,7 +72,7 @@ def group_rows(columns, draws):
 
     Returns:
         list of {"attribute", "group", "n": images of known age error or gender answer, "few": n < FEW, and for each of
-        METRICS {"value", "low", "high"}}, NaN where unknown.
+        METRICS {"value", "low", "high", "n", "few"} of the images for which that metric is known}, NaN where unknown.
     """
     values = {metric: numbers(columns, column) for metric, column in METRICS.items()}
     counted = known(columns, "absolute_error") | known(columns, "gender_correct")
@@ -85,10 +85,17 @@ def group_rows(columns, draws):
     means = draws.means(np.where(member, each, np.nan) for *_, member in groups for each in values.values())
     rows = []
     for attribute, name, member in groups:
-        n = int((member & counted).sum())
-        metrics = {metric: with_interval(next(means), share=metric in SHARES) for metric in values}
-        rows.append({"attribute": attribute, "group": name, "n": n, "few": n < FEW, **metrics})
+        metrics = {
+            metric: with_interval(next(means), share=metric in SHARES) | _size(member & ~np.isnan(each))
+            for metric, each in values.items()
+        }
+        rows.append({"attribute": attribute, "group": name, **_size(member & counted), **metrics})
     return rows
+
+
+def _size(rows):
+    n = int(rows.sum())
+    return {"n": n, "few": n < FEW}
 
 
 # === Gaps ===

@@ -52,7 +52,8 @@ _INTERVALS = (
 )
 _CHANCE = (
     "Balanced MAE, calibration errors and gaps between groups have no interval: resampling shifts them to one side. "
-    "For the last two stands beside them what chance alone reaches, and a p-value."
+    "For the last two stands beside them what chance alone reaches, and a p-value. That of calibration takes images "
+    "for independent: where persons have many, it is too small."
 )
 _AGE = "CS@5 is the share of images whose age error is at most 5 years; bias is predicted minus true age."
 _TRIVIAL = "The trivial predictor says the same of every face: median age and commoner gender of its training images."
@@ -191,11 +192,23 @@ def _suspects(evaluation, faces):
 def _suspect(row, face):
     path = row["img_path"]
     shot = element("div", "no picture", class_="missing") if face is None else thumbnail(face, f"Face of {path}")
-    ages = [shown(row[key], "{:.1f}").removesuffix(".0") for key in ("age", "predicted_age")]
+    ages = [_label_age(row), _years(row["predicted_age"])]
     genders = [row[key] or "-" for key in ("gender", "predicted_gender")]
     lines = [f"{label} → {predicted}" for label, predicted in (ages, genders) if label != "-"]
     lines.append(f"loss {row['label_loss']:.1f}")
     return element("figure", shot, element("figcaption", name(path), *(element("span", line) for line in lines)))
+
+
+def _label_age(row):
+    """The age that is labelled, else the ends of its interval, else a dash."""
+    if np.isfinite(row["age"]) or not np.isfinite([row["age_low"], row["age_high"]]).any():
+        return _years(row["age"])
+    low, high = (_years(row[key]) for key in ("age_low", "age_high"))
+    return f"{low} or older" if high == "-" else f"up to {high}" if low == "-" else f"{low}-{high}"
+
+
+def _years(age):
+    return shown(age, "{:.1f}").removesuffix(".0")
 
 
 # === Notes ===

@@ -11,8 +11,10 @@ _HIGHER_IS_BETTER = {"age_cs5", "gender_accuracy"}
 
 def show_comparison(comparison):
     """Each metric of every pair of models, with the interval of its difference; empty without a comparison."""
-    if not comparison or not comparison["differences"]:
+    if not comparison:
         return ""
+    if not comparison["differences"]:
+        return element("p", "The models have no metric in common.")
     pairs = {}
     for row in comparison["differences"]:
         pairs.setdefault((row["a"], row["b"]), []).append(row)

@@ -38,7 +38,7 @@ def show_groups(evaluation):
     parts = [
         element("div", *(_picture(single, metric, evaluation) for metric in _DRAWN), class_="pictures"),
         _groups_table(single, "Metrics by group, with 95 % intervals"),
-        element("p", _FEW_NOTE, class_="note") if any(row["few"] for row in rows) else "",
+        element("p", _FEW_NOTE, class_="note") if any(_has_few(row) for row in rows) else "",
         _gaps_table(single_gaps, f"Gaps between the best and the worst group of at least {groups.FEW} images"),
         *(element("p", _sentence(note), class_="note") for note in dict.fromkeys(gap["note"] for gap in gaps)),
         details("Pairs of attributes", *crossed) if pairs else "",
@@ -84,8 +84,20 @@ def _groups_table(rows, caption):
 
 
 def _group_row(row, metrics):
-    cells = [cell(with_interval(row[key], template), row["few"]) for key, (_, template) in metrics.items()]
+    cells = [_metric_cell(row, row[key], template) for key, (_, template) in metrics.items()]
     return table_row(name(row["group"]), cell(count(row["n"], row["few"]), row["few"]), *cells)
+
+
+def _metric_cell(row, metric, template):
+    """A metric of a group; where it alone is known for few images, their number is in its own cell."""
+    content = with_interval(metric, template)
+    if metric["few"] and metric["n"] and not row["few"]:
+        content = joined([content, " ", count(metric["n"], True)])
+    return cell(content, metric["few"])
+
+
+def _has_few(row):
+    return any(part["few"] for part in (row, *(row[metric] for metric in groups.METRICS)))
 
 
 def _gaps_table(gaps, caption):

@@ -20,20 +20,20 @@ def group_metric_figure(groups, metric, *, overall):
     """One metric of each group with its 95 % interval, a block of rows for each attribute.
 
     Args:
-        groups: rows of an evaluation's "groups" with attribute, group, n, few and the metric's value, low and high;
+        groups: rows of an evaluation's "groups" with attribute, group and the metric's value, low, high, n and few;
             rows of one attribute stand together. Those without a value are left out; at least one has one.
         metric: age_mae, age_bias (years), age_cs5 or gender_accuracy (shares 0..1).
         overall: the metric over all images, drawn as a line.
     """
     label, scale, digits = _AXES[metric]
     rows = [row for row in groups if np.isfinite(row[metric]["value"])]
-    lines = _lines(rows)
+    lines = _lines(rows, metric)
     figure = new_figure(4.8, 0.9 + _ROW_HEIGHT * len(lines))
     axes = figure.add_subplot()
     axes.axvline(overall * scale, color=ORANGE, linewidth=1.2, label=f"all images: {overall * scale:.{digits}f}")
     for place, (_, row) in enumerate(lines):
         if row is not None:
-            _draw_row(axes, place, row[metric], scale, few=row["few"])
+            _draw_row(axes, place, row[metric], scale, few=row[metric]["few"])
     _name_rows(axes, lines)
     if scale == 100:
         axes.set_xlim(right=min(axes.get_xlim()[1], 101.5))
@@ -43,14 +43,14 @@ def group_metric_figure(groups, metric, *, overall):
     return figure
 
 
-def _lines(rows):
+def _lines(rows, metric):
     """(text, row) from top to bottom: the name of each attribute, row None, above those of its groups."""
     lines = []
     for row in rows:
         if not lines or lines[-1][1]["attribute"] != row["attribute"]:
             lines.append((row["attribute"], None))
-        mark = ", few" if row["few"] else ""
-        lines.append((f"{_shortened(row['group'])} (n={row['n']}{mark})", row))
+        mark = ", few" if row[metric]["few"] else ""
+        lines.append((f"{_shortened(row['group'])} (n={row[metric]['n']}{mark})", row))
     return lines
 
 

@@ -80,6 +80,7 @@ _BLOCKS = (
 
 
 # Why a metric has no interval.
+ONE_SIDED_NOTE = "no interval: the answers of one gender are all right or all wrong"
 BALANCED_NOTE = "no interval: a resampled set loses rare ages, so its values lie to one side"
 ECE_NOTE = "no interval: a resampled set is less well calibrated than the set it was drawn from"
 
@@ -158,6 +159,9 @@ def _statistics(columns, draws):
         recalls = [recall for recall in recalls if recall.sizes.any()] or recalls[:1]
         balanced = weighted_sum(recalls, [1 / len(recalls)] * len(recalls))
         summary["gender_balanced_accuracy"] = with_interval(balanced, share=True)
+        # A gender whose answers are all right, or all wrong, tells nothing of its own doubt.
+        if balanced.value not in (0, 1) and len(recalls) > 1 and not all(recall.pull.any() for recall in recalls):
+            summary["gender_balanced_accuracy"] = _without_interval(balanced.value, ONE_SIDED_NOTE)
     if "age_confidence" in columns:
         rows = known(columns, "age_correct") & known(columns, "age_confidence")
         error = calibration_error(*(numbers(columns, name)[rows] for name in ("age_confidence", "age_correct")))

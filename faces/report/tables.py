@@ -40,9 +40,15 @@ def _groups_text(rows):
     metrics = [metric for metric in METRICS if any(not np.isnan(row[metric]["value"]) for row in rows)]
     blocks = {}
     for row in rows:
-        cells = [_with_ends(row[metric], _SHOWN[metric][1]) for metric in metrics]
+        cells = [_group_cell(row, metric) for metric in metrics]
         blocks.setdefault(row["attribute"], []).append((row["group"], _count(row["n"], row["few"]), *cells))
     return text_table(("group", "n", *(_SHOWN[metric][0] for metric in metrics)), blocks.values()) if blocks else ""
+
+
+def _group_cell(row, metric):
+    """Value and interval; a mark where only this metric is known for few images."""
+    text = _with_ends(row[metric], _SHOWN[metric][1])
+    return f"{text}*" if row[metric]["few"] and row[metric]["n"] and not row["few"] else text
 
 
 def _gaps_text(gaps):
@@ -96,7 +102,11 @@ def error_by_age(evaluation):
         evaluation: of `faces.report.evaluate_columns`.
     """
     rows = [
-        (int(row["group"].split("-")[0]), row["n"], *row["age_mae"].values(), row["age_bias"]["value"])
+        (
+            int(row["group"].split("-")[0]),
+            *(row["age_mae"][key] for key in ("n", "value", "low", "high")),
+            row["age_bias"]["value"],
+        )
         for row in evaluation["groups"]
         if row["attribute"] == "age decade" and not np.isnan(row["age_mae"]["value"])
     ]
@@ -104,13 +114,13 @@ def error_by_age(evaluation):
 
 
 def group_table(evaluation):
-    """The groups of an evaluation as a DataFrame: attribute, group, n, few, and three columns a metric."""
+    """The groups of an evaluation as a DataFrame: attribute, group, n, few, and four columns a metric."""
     rows = []
     for group in evaluation["groups"]:
         row = {key: group[key] for key in ("attribute", "group", "n", "few")}
         for metric in METRICS:
-            value, low, high = group[metric].values()
-            row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+            found = group[metric]
+            row |= {metric: found["value"], **{f"{metric}_{key}": found[key] for key in ("low", "high", "n")}}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -60,6 +60,11 @@ def test_unknown_columns_are_left_out_with_a_note(write, capsys):
     assert "left out the columns camera" in capsys.readouterr().out
 
 
+def test_words_for_unknown_are_no_person(write):
+    table = parse_table(write("img_path,age,identity\na.jpg,4,nan\nb.jpg,5,None\nc.jpg,6,Nan Goldin\n"))
+    assert table["identity"].isna().tolist() == [True, True, False] and table["identity"][2] == "Nan Goldin"
+
+
 @pytest.mark.parametrize("label", ["age", "age_low", "age_high", "apparent_age"])
 def test_one_kind_of_label_is_enough(write, label):
     assert parse_table(write(f"img_path,{label}\na.jpg,40\nb.jpg,\n"))[label].tolist()[0] == 40
@@ -80,7 +85,10 @@ def test_one_kind_of_label_is_enough(write, label):
         ("img_path,age\na.jpg,4\nb.jpg,forty\n", r"labels.csv line 3: expected age in years. Received: 'forty'"),
         ("img_path,age\na.jpg,-1\n", r"line 2: expected age in 0..130 years. Received: -1"),
         ("img_path,age\na.jpg,1984\n", r"line 2: expected age in 0..130 years. Received: 1984"),
-        ("img_path,age\na.jpg,inf\n", "line 2: expected age in 0..130"),
+        ("img_path,age\na.jpg,inf\n", "line 2: expected age in years. Received: 'inf'"),
+        ("img_path,age\na.jpg,2_5\n", "line 2: expected age in years. Received: '2_5'"),
+        ("img_path,age,age_high\na.jpg,30,20\n", "line 2: expected age <= age_high. Received: 30 > 20"),
+        ("img_path,age,age_low\na.jpg,30,50\n", "line 2: expected age_low <= age. Received: 50 > 30"),
         ("img_path,age,apparent_age_std\na.jpg,4,-2\n", "line 2: expected apparent_age_std"),
         ("img_path,gender\na.jpg,woman\n", "line 2: expected gender .*female.*Received: 'woman'"),
         ("img_path,gender\na.jpg,0\n", "line 2: expected gender .*male.*Received: '0'"),

@@ -102,7 +102,7 @@ class TestSummarize:
         assert summary["age_rmse"]["value"] == pytest.approx(np.sqrt(94 / 4), rel=1e-12)
         assert summary["age_balanced_mae"]["value"] == 4.0
         assert summary["gender_balanced_accuracy"]["value"] == 0.75
-        for name in ("age_median_error", "age_rmse", "gender_balanced_accuracy"):
+        for name in ("age_median_error", "age_rmse"):
             assert summary[name]["low"] <= summary[name]["value"] <= summary[name]["high"]
         assert np.isnan([summary["age_balanced_mae"][end] for end in ("low", "high")]).all()
 
@@ -162,7 +162,17 @@ class TestSummarize:
     def test_a_metric_without_interval_says_why(self, columns):
         summary = summarize(columns.assign(age_confidence=0.5, age_correct=[1.0, 0.0, np.nan, 0.0, 1.0]))
         noted = {name for name, metric in summary.items() if isinstance(metric, dict) and "note" in metric}
-        assert noted == {"age_balanced_mae", "age_ece"}
+        assert noted == {"age_balanced_mae", "age_ece", "gender_balanced_accuracy"}
+
+    def test_a_gender_of_equal_answers_tells_nothing_of_its_doubt(self):
+        """Ten women, all recognised, beside many men: an interval from the men alone would be far too narrow."""
+        correct = np.r_[np.ones(10), np.tile([1.0, 1.0, 1.0, 0.0], 20)]
+        columns = pd.DataFrame({"gender": ["female"] * 10 + ["male"] * 80, "gender_correct": correct})
+        found = summarize(columns)["gender_balanced_accuracy"]
+        assert found["value"] == pytest.approx(0.875) and np.isnan([found["low"], found["high"]]).all()
+        columns.loc[0, "gender_correct"] = 0.0
+        found = summarize(columns)["gender_balanced_accuracy"]
+        assert found["low"] < found["value"] < found["high"]
 
     def test_all_right_is_not_certain(self):
         summary = summarize(pd.DataFrame({"gender": ["male", "female"] * 20, "gender_correct": 1.0}))

@@ -6,7 +6,9 @@ import pytest
 from scipy import stats
 
 from faces.intervals import Draws
+from faces.report import evaluate_columns, format_groups
 from faces.report.groups import FEW, METRICS, attribute_labels, gap_rows, group_rows
+from faces.report.page_groups import show_groups
 from faces.report.summary import draw_identities
 
 
@@ -200,3 +202,19 @@ class TestGapRows:
         gaps = gaps_of(columns, columns["identity"].to_numpy(), resamples=200)
         assert {attribute for attribute, _ in gaps} == {"age decade"}
         assert 0 < gaps["age decade", "age_mae"]["p_value"] <= 1
+
+
+def test_a_metric_known_for_few_images_of_a_large_group_is_marked():
+    """FairFace-like: 100 images of known gender, of which 3 have an age."""
+    columns = pd.DataFrame({"gender": ["female"] * 100, "gender_correct": [1.0, 0.0] * 50, "img_path": range(100)})
+    columns["absolute_error"] = np.r_[[2.0, 4.0, 9.0], np.full(97, np.nan)]
+    columns["signed_error"], columns["within_5"] = columns["absolute_error"], (columns["absolute_error"] <= 5) * 1.0
+    columns.loc[3:, "within_5"] = np.nan
+    evaluation = evaluate_columns(columns, resamples=50)
+    (row,) = evaluation["groups"]
+    assert (row["n"], row["few"]) == (100, False)
+    assert (row["age_mae"]["n"], row["age_mae"]["few"]) == (3, True)
+    assert (row["gender_accuracy"]["n"], row["gender_accuracy"]["few"]) == (100, False)
+    line = next(line for line in format_groups(evaluation).splitlines() if line.startswith("female"))
+    assert line.count("*") == 3 and not line.rstrip().endswith("*")
+    assert "3 <abbr" in show_groups(evaluation)

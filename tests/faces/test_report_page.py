@@ -272,7 +272,7 @@ class TestComparison:
         assert "< 0.001" in cells and "The sections below are about wide alone." in "".join(cells)
 
     def test_without_a_pair(self):
-        assert show_comparison({"names": ["a"], "n": 5, "differences": []}) == ""
+        assert "no metric in common" in show_comparison({"names": ["a", "b"], "n": 5, "differences": []})
 
 
 class TestSafety:

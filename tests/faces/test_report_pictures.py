@@ -10,8 +10,9 @@ from faces.report.svg import inline_svg, shade
 
 
 def group(attribute, name, value, *, low=np.nan, high=np.nan, n=100):
-    metric = {"value": value, "low": low, "high": high}
-    return {"attribute": attribute, "group": name, "n": n, "few": n < 30, "age_mae": metric, "gender_accuracy": metric}
+    size = {"n": n, "few": n < 30}
+    metric = {"value": value, "low": low, "high": high, **size}
+    return {"attribute": attribute, "group": name, **size, "age_mae": metric, "gender_accuracy": metric}
 
 
 def curve(axes, label=None, *, style="-"):

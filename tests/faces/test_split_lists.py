@@ -53,7 +53,9 @@ def test_one_file_a_part_and_a_validation_part_from_train(tmp_path, table):
         ("img_path,part\n0.jpg,train\n", "expected the columns one of img_path"),
         ("img_path,split\n0.jpg,dev\n", "unknown split 'dev'"),
         ("img_path,split\n,train\n", "an empty img_path"),
-        ("img_path,split\n0.jpg\n", "unknown split ''"),
+        ("img_path,split\n0.jpg\n", "a row without split"),
+        ("img_path,split\na/0.jpg,train\nb/0.jpg,test\n", "a/0.jpg and b/0.jpg fit one row of the table"),
+        ("img_path,split\n0.jpg,\n", "lists no image"),
         ("img_path,split\n0.jpg,train\n0.jpg,test\n", "0.jpg is listed as train and as test"),
         ("img_path,split\n", "lists no image"),
         ("", "Received: none"),
@@ -73,6 +75,18 @@ def test_name_that_fits_several_rows(tmp_path):
         read_split_list(write(tmp_path / "list.csv", "file,split\n0.jpg,train\n"), table)
     split, _ = read_split_list(write(tmp_path / "list.csv", "file,split\nb/0.jpg,train\na/0.jpg,val\n"), table)
     assert split.tolist() == ["val", "train"]
+
+
+def test_layouts_of_published_lists(tmp_path):
+    """CORAL's: a nameless first column (MORPH), a file name beside a path (AFAD); and pictures cropped at ingest."""
+    table = pd.DataFrame({"img_path": ["15/111/1-0.jpg", "15/112/1-0.jpg", "crops/images/2.jpg"]})
+    nameless = write(tmp_path / "morph.csv", ",age,split\n15/111/1-0.jpg,3,train\n15/112/1-0.jpg,4,val\n")
+    both = write(tmp_path / "afad.csv", "file,path,split\n1-0.jpg,15/111/1-0.jpg,train\n1-0.jpg,15/112/1-0.jpg,val\n")
+    for source in (nameless, both):
+        assert read_split_list(source, table)[0].tolist()[:2] == ["train", "val"]
+    cropped = write(tmp_path / "cropped.csv", "file,split\nimages/2.jpg,val\n15/111/1-0.jpg,\n")
+    split, report = read_split_list(cropped, table)
+    assert split[2] == "val" and report["listed"] == 1
 
 
 def test_missing_file_other_encoding_and_unknown_part(tmp_path, table):

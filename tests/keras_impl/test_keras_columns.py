@@ -94,10 +94,10 @@ def test_distributions():
     np.testing.assert_array_equal(columns["interval_width_90"], [1, 2, 0, np.nan])
     np.testing.assert_allclose(columns["nll"], [-np.log(0.9), -np.log(0.3), 0, np.nan], rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(columns["age_confidence"], [0.9, 0.4, 1, 0.5], rtol=1e-6)
-    # An age beyond the grid belongs to its last class.
-    np.testing.assert_array_equal(columns["age_correct"], [1, 0, 1, np.nan])
+    # An age beyond the grid is no class of it: no answer is right, and all probability lies below.
+    np.testing.assert_array_equal(columns["age_correct"], [1, 0, 0, np.nan])
     np.testing.assert_allclose(columns["crps"][2:], [3, np.nan])
-    np.testing.assert_allclose(columns["pit_low"], [0.02, 0, 0, np.nan], atol=1e-7)
+    np.testing.assert_allclose(columns["pit_low"], [0.02, 0, 1, np.nan], atol=1e-7)
     np.testing.assert_allclose(columns["pit_high"], [0.92, 0.3, 1, np.nan], rtol=1e-6)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import keras_impl.cross_validation as cross_validation
 from faces.errors import UserError
+from faces.protocols import Fold
 from keras_impl.checkpoint import load_model
 from keras_impl.run import run
 
@@ -72,6 +73,34 @@ def test_a_stopped_run_goes_on_fold_by_fold(run_config, persons, monkeypatch):
     for path, time in kept.items():
         assert (path / "model.keras").stat().st_mtime_ns == time
     assert len(pd.read_csv(folder / "test" / "predictions.csv")) == 24
+
+
+def test_a_table_that_changed_is_not_resumed(run_config, persons, monkeypatch):
+    values, text = run_config(*persons)
+    train = cross_validation.run_fold
+
+    def stop_after_it(*arguments, **options):
+        train(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cross_validation, "run_fold", stop_after_it)
+    with pytest.raises(KeyboardInterrupt):
+        run(values, config_text=text)
+    monkeypatch.setattr(cross_validation, "run_fold", train)
+    table = pd.read_csv("faces.csv", dtype=str)
+    table.loc[0, "identity"] = "004"
+    table.to_csv("faces.csv", index=False)
+    values["train"]["resume"] = True
+    with pytest.raises(UserError, match="The data changed since"):
+        run(values, config_text=text.replace("resume: false", "resume: true"))
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "a b", "..", "é" * 300])
+def test_folder_of_a_fold_stays_in_that_of_the_run(name, tmp_path):
+    folder = tmp_path / cross_validation.folder_name(Fold(name, None))
+    folder.mkdir()
+    assert folder.resolve().parent == tmp_path.resolve()
+    assert cross_validation.folder_name(Fold(name + "'", None)) != folder.name
 
 
 def test_one_fold_only(train_in_process, persons):

@@ -9,7 +9,8 @@ import pytest
 from faces.datasets import get_dataset
 from faces.errors import UserError
 from faces.ingest import ingest, write_table
-from keras_impl.data import crop_geometry, divide, group_edges, load_data, sample_weights
+from keras_impl.data import crop_geometry, divide, group_edges, load_data, require_labels, sample_weights
+from keras_impl.input import make_labels
 
 
 @pytest.fixture
@@ -108,7 +109,35 @@ def test_weights_of_the_sets(own_csv):
             sample_weights(data, wrong)
 
 
+def test_own_table_is_checked_like_any_other(own_csv):
+    """Copies that contradict each other are left out, and images that are gone are an error before anything starts."""
+    table = pd.read_csv(own_csv)
+    pd.concat([table, table.head(3).assign(age=99.0)]).to_csv(own_csv, index=False)
+    data = load_data("csv", csv=str(own_csv))
+    assert len(data.table) == 37 and len(data.rejected) == 6
+    assert set(data.rejected["reason"]) == {"exact duplicates differ by more than 5 years"}
+    data.table.to_csv(own_csv, index=False)
+    (own_csv.parent / "20.jpg").unlink()
+    with pytest.raises(UserError, match="1 of 37 images of the table are not in "):
+        load_data("csv", csv=str(own_csv))
+
+
+def test_each_set_must_bring_a_label(own_csv, capsys):
+    data = load_data(["sample", "csv"], csv=str(own_csv))
+    names, labels = data.table["db"], make_labels(data.table)
+    require_labels(labels, "l1", ("age", "gender"), names)
+    assert "csv has no usable gender: it trains the other output only." in capsys.readouterr().out
+    with pytest.raises(UserError, match="No training row of csv has a usable gender"):
+        require_labels(labels, "l1", ("gender",), names)
+    with pytest.raises(UserError, match="No training row has a usable gender"):
+        require_labels(make_labels(data.tables["csv"]), "l1", ("age", "gender"))
+
+
 def test_sets_that_cannot_be_loaded(own_csv):
+    with pytest.raises(UserError, match="show the same pictures"):
+        load_data(["utkface", "sample", "utkface_wild"])
+    with pytest.raises(UserError, match="belongs to the data set csv"):
+        load_data("sample", csv=str(own_csv))
     for db, message in (
         (["sample", "sample"], "names a data set twice"),
         ([], "must name a data set"),
