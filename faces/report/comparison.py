@@ -14,6 +14,7 @@ METRICS = {
     "age_bias": ("signed_error", "age bias (years)", "{:+.2f}"),
     "age_rmse": ("absolute_error", "age RMSE (years)", "{:.2f}"),
     "age_cs5": ("within_5", "age CS@5", "{:.1%}"),
+    "age_group_accuracy": ("group_correct", "age group accuracy", "{:.1%}"),
     "gender_accuracy": ("gender_correct", "gender accuracy", "{:.1%}"),
     "age_nll": ("nll", "age NLL", "{:.3f}"),
     "age_crps": ("crps", "age CRPS (years)", "{:.2f}"),

@@ -13,6 +13,7 @@ METRICS = {
     "age_mae": "absolute_error",
     "age_bias": "signed_error",
     "age_cs5": "within_5",
+    "age_group_accuracy": "group_correct",
     "gender_accuracy": "gender_correct",
 }
 ATTRIBUTES = ("age decade", "gender", "ethnicity")
@@ -65,17 +66,17 @@ def _crossed(first, second):
 
 
 def group_rows(columns, draws):
-    """Metrics of every group that has an image of known age error or gender answer.
+    """Metrics of every group that has an image of known age error, age group or gender answer.
 
     Args:
         columns: per-sample columns. draws: their `faces.report.summary.draw_identities`.
 
     Returns:
-        list of {"attribute", "group", "n": images of known age error or gender answer, "few": n < FEW, and for each of
+        list of {"attribute", "group", "n": images of which one of METRICS is known, "few": n < FEW, and for each of
         METRICS {"value", "low", "high", "n", "few"} of the images for which that metric is known}, NaN where unknown.
     """
-    values = {metric: numbers(columns, column) for metric, column in METRICS.items()}
-    counted = known(columns, "absolute_error") | known(columns, "gender_correct")
+    values = _metric_values(columns)
+    counted = ~np.isnan(list(values.values())).all(axis=0)
     groups = [
         (attribute, name, labels.codes == code)
         for attribute, labels in attribute_labels(columns).items()
@@ -91,6 +92,14 @@ def group_rows(columns, draws):
         }
         rows.append({"attribute": attribute, "group": name, **_size(member & counted), **metrics})
     return rows
+
+
+def _metric_values(columns):
+    """Per-sample values (N,) of each of METRICS; age groups only speak where no age is known more exactly."""
+    values = {metric: numbers(columns, column) for metric, column in METRICS.items()}
+    if known(columns, "absolute_error").any():
+        values["age_group_accuracy"] = np.full(len(columns), np.nan)
+    return values
 
 
 def _size(rows):
@@ -118,7 +127,7 @@ def gap_rows(columns, units, *, resamples=1000, seed=0):
         percentile of the gap under the null hypothesis, "note"}.
     """
     labels = attribute_labels(columns)
-    values = {metric: numbers(columns, column) for metric, column in METRICS.items()}
+    values = _metric_values(columns)
     asked = {}
     for attribute, metric in product(labels, METRICS):
         rows = _compared_rows(labels[attribute].codes, values[metric])

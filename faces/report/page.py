@@ -43,6 +43,7 @@ _PAGE = """<!DOCTYPE html>
 _CARDS = {
     "age_mae": ("Age MAE", "{:.2f}", " years", "n_age"),
     "age_cs5": ("Age CS@5", "{:.1%}", "", "n_age"),
+    "age_group_accuracy": ("Age group accuracy", "{:.1%}", "", "n_group"),
     "gender_accuracy": ("Gender accuracy", "{:.1%}", "", "n_gender"),
 }
 
@@ -114,7 +115,10 @@ def _header(title, facts, headings):
 
 
 def _cards(evaluation):
-    cards = [_card(evaluation, metric) for metric in _CARDS if np.isfinite(evaluation[metric]["value"])]
+    known = [metric for metric in _CARDS if metric in evaluation and np.isfinite(evaluation[metric]["value"])]
+    if "age_mae" in known and "age_group_accuracy" in known:
+        known.remove("age_group_accuracy")  # what years say is more exact
+    cards = [_card(evaluation, metric) for metric in known]
     return element("div", *cards, class_="cards") if cards else ""
 
 

@@ -6,7 +6,7 @@ from faces.report.summary import ends, shown
 
 # Which way a difference is an improvement; a bias may err on both sides of 0.
 _LOWER_IS_BETTER = {"age_mae", "age_rmse", "age_nll", "age_crps"}
-_HIGHER_IS_BETTER = {"age_cs5", "gender_accuracy"}
+_HIGHER_IS_BETTER = {"age_cs5", "age_group_accuracy", "gender_accuracy"}
 
 
 def show_comparison(comparison):

@@ -23,7 +23,11 @@ from faces.report.svg import inline_svg
 
 # Metric of a group -> heading of its column, how a value is shown.
 _FORMS = {metric: comparison.METRICS[metric][1:] for metric in groups.METRICS}
-_DRAWN = {"age_mae": "Mean absolute error of age", "gender_accuracy": "Gender accuracy"}
+_DRAWN = {
+    "age_mae": "Mean absolute error of age",
+    "age_group_accuracy": "Accuracy of the age group",
+    "gender_accuracy": "Gender accuracy",
+}
 _FEW_NOTE = f"few: fewer than {groups.FEW} images, too few to rely on the value or its interval."
 
 

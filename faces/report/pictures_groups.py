@@ -9,6 +9,7 @@ _AXES = {
     "age_mae": ("age MAE (years)", 1, 2),
     "age_bias": ("age bias, predicted - true (years)", 1, 2),
     "age_cs5": ("age CS@5 (%)", 100, 1),
+    "age_group_accuracy": ("age group accuracy (%)", 100, 1),
     "gender_accuracy": ("gender accuracy (%)", 100, 1),
 }
 # Longer names would leave the dots no room.
@@ -22,7 +23,7 @@ def group_metric_figure(groups, metric, *, overall):
     Args:
         groups: rows of an evaluation's "groups" with attribute, group and the metric's value, low, high, n and few;
             rows of one attribute stand together. Those without a value are left out; at least one has one.
-        metric: age_mae, age_bias (years), age_cs5 or gender_accuracy (shares 0..1).
+        metric: age_mae, age_bias (years), age_cs5, age_group_accuracy or gender_accuracy (shares 0..1).
         overall: the metric over all images, drawn as a line.
     """
     label, scale, digits = _AXES[metric]

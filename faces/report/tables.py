@@ -13,6 +13,7 @@ _SHOWN = {
     "age_mae": ("age MAE (years)", "{:.2f}"),
     "age_bias": ("age bias (years)", "{:+.2f}"),
     "age_cs5": ("age CS@5", "{:.1%}"),
+    "age_group_accuracy": ("age group accuracy", "{:.1%}"),
     "gender_accuracy": ("gender accuracy", "{:.1%}"),
 }
 

@@ -8,8 +8,12 @@ from scipy import stats
 from faces.intervals import Draws
 from faces.report import evaluate_columns, format_groups
 from faces.report.groups import FEW, METRICS, attribute_labels, gap_rows, group_rows
+from faces.report.page import _cards
 from faces.report.page_groups import show_groups
 from faces.report.summary import draw_identities
+
+# Where ages are known; the accuracy of age groups speaks where they are not.
+IN_YEARS = {metric: column for metric, column in METRICS.items() if metric != "age_group_accuracy"}
 
 
 def people(count, seed=0, persons=None):
@@ -85,13 +89,13 @@ class TestGroupRows:
         by["age decade x ethnicity"] = by["age decade"] + ", " + by["ethnicity"]
         seen = 0
         for attribute, labels in by.items():
-            means = columns.groupby(labels)[list(METRICS.values())].mean()
+            means = columns.groupby(labels)[list(IN_YEARS.values())].mean()
             counts = (columns["absolute_error"].notna() | columns["gender_correct"].notna()).groupby(labels).sum()
             for row in (row for row in rows if row["attribute"] == attribute):
                 seen += 1
                 assert row["n"] == counts[row["group"]]
                 assert row["few"] == (row["n"] < FEW)
-                for metric, column in METRICS.items():
+                for metric, column in IN_YEARS.items():
                     assert row[metric]["value"] == pytest.approx(means.loc[row["group"], column], nan_ok=True)
         assert seen == len(rows)
 
@@ -102,7 +106,7 @@ class TestGroupRows:
         rows = group_rows(columns, draws)
         row = next(row for row in rows if row["group"] == "female, a")
         member = (columns["gender"] == "female") & (columns["ethnicity"] == "a")
-        for metric, column in METRICS.items():
+        for metric, column in IN_YEARS.items():
             (mean,) = draws.means([columns[column].where(member).to_numpy()])
             assert (row[metric]["low"], row[metric]["high"]) == pytest.approx(mean.interval(), rel=1e-12)
 
@@ -117,7 +121,7 @@ class TestGroupRows:
 
     def test_group_without_a_known_metric_is_left_out(self):
         columns = people(100).drop(columns="age")
-        columns.loc[columns["gender"] == "male", list(METRICS.values())] = np.nan
+        columns.loc[columns["gender"] == "male", list(IN_YEARS.values())] = np.nan
         rows = rows_of(columns, resamples=20)
         assert {row["group"] for row in rows if row["attribute"] == "gender"} == {"female"}
         assert all(row["n"] > 0 for row in rows)
@@ -218,3 +222,19 @@ def test_a_metric_known_for_few_images_of_a_large_group_is_marked():
     line = next(line for line in format_groups(evaluation).splitlines() if line.startswith("female"))
     assert line.count("*") == 3 and not line.rstrip().endswith("*")
     assert "3 <abbr" in show_groups(evaluation)
+
+
+def test_age_groups_speak_where_no_age_is_known():
+    """Adience and FairFace label groups: their accuracy is broken down, which would repeat CS@5 elsewhere."""
+    columns = pd.DataFrame({"gender": ["female", "male"] * 40, "group_correct": [1.0, 0.0, 1.0, 1.0] * 20})
+    columns["img_path"], columns["gender_correct"] = range(80), 1.0
+    evaluation = evaluate_columns(columns, resamples=50)
+    rows = {row["group"]: row["age_group_accuracy"] for row in evaluation["groups"]}
+    assert (rows["female"]["value"], rows["male"]["value"], rows["male"]["n"]) == (1.0, 0.5, 40)
+    (gap,) = (gap for gap in evaluation["gaps"] if gap["metric"] == "age_group_accuracy")
+    assert (gap["best"], gap["worst"], gap["gap"]) == ("female", "male", 0.5)
+    assert "age group accuracy" in format_groups(evaluation) and "Age group accuracy" in _cards(evaluation)
+    known_ages = columns.assign(absolute_error=3.0, signed_error=3.0, within_5=1.0)
+    evaluation = evaluate_columns(known_ages, resamples=50)
+    assert all(np.isnan(row["age_group_accuracy"]["value"]) for row in evaluation["groups"])
+    assert "Age group accuracy" not in _cards(evaluation)
