@@ -56,7 +56,9 @@ def cut_crops(table, root, *, margin, workers=None, progress=None):
         raise UserError(f"Expected a crop margin from 0 to {MAX_MARGIN}. Received: {margin}")
     has_boxes = set(BOX_COLUMNS) <= set(table)
     boxes = table[list(BOX_COLUMNS)].to_numpy(float).tolist() if has_boxes else [None] * len(table)
-    tasks = list(zip(table["img_path"], boxes, table["img_path"].duplicated(keep=False)))
+    # a.png and a.png.jpg would have one crop.
+    clash = table["img_path"].map(crop_path).duplicated(keep=False)
+    tasks = list(zip(table["img_path"], boxes, clash))
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         hidden = None if progress is None else not progress
         reasons = pool.map(lambda task: _cut(Path(root), *task, margin), tasks)
@@ -99,10 +101,10 @@ def main_face(faces, shape):
     return max(faces, key=score)
 
 
-def _cut(root, img_path, box, named_twice, margin):
+def _cut(root, img_path, box, clash, margin):
     """Make sure that the crop of one picture is there; returns the reason where there can be none."""
-    if named_twice:
-        return "picture named by several rows"
+    if clash:
+        return "picture named by several rows, or like another one's crop"
     if leaves_folder(img_path):
         return "path leaves the data folder"
     target = root / crop_path(img_path)

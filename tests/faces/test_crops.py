@@ -129,8 +129,8 @@ def test_bad_pictures_are_rejected_with_the_reason(tmp_path):
         ("gone.jpg", "file not found"),
         ("empty.jpg", "empty file"),
         ("../good.jpg", "path leaves the data folder"),
-        ("twice.jpg", "picture named by several rows"),
-        ("twice.jpg", "picture named by several rows"),
+        ("twice.jpg", "picture named by several rows, or like another one's crop"),
+        ("twice.jpg", "picture named by several rows, or like another one's crop"),
     ]
     assert not (tmp_path.parent / "crops").exists()
 
@@ -192,3 +192,11 @@ def test_detected_face_and_picture_without_one(drawn, monkeypatch):
     assert again.equals(cut) and still.equals(rejected) and not searched
     cut_crops(table, drawn, margin=0.2)
     assert len(searched) == 1 and read_margin(drawn / "crops" / "face.png.jpg") == 0.2
+
+
+def test_pictures_whose_crops_would_be_one_file(tmp_path):
+    """The crop of a.png is a.png.jpg: it must not stand for the picture of that name."""
+    for seed, name in enumerate(("a.png", "a.png.jpg", "b.jpg")):
+        make_picture(tmp_path / name, seed=seed)
+    table, rejected = cut_crops(table_of("a.png", "a.png.jpg", "b.jpg"), tmp_path, margin=0.1)
+    assert table["img_path"].tolist() == ["crops/b.jpg"] and len(rejected) == 2
