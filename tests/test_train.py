@@ -21,7 +21,8 @@ def test_nothing_but_the_run_folder_is_written(trained):
     assert sorted(path.name for path in trained.folder.iterdir()) == ["data", "keras", "meta", "runs", "shadow"]
     files = {path.relative_to(trained.run).as_posix() for path in trained.run.rglob("*") if path.is_file()}
     events = {name for name in files if name.startswith("tensorboard/")}
-    report = ("metrics.json", "predictions.csv", "predicted_vs_true.png", "error_by_age.png")
+    pictures = ("predicted_vs_true.png", "error_by_age.png")
+    report = ("metrics.json", "predictions.csv", "groups.csv", "report.html", *pictures)
     assert files - events == {
         "config.yaml",
         "history.csv",

@@ -35,9 +35,11 @@ def read(root):
     images = list_images(root)
     rows_of = {}
     for row in _read_csv(root):
-        rows_of.setdefault(_file_name(row["photo"]).lower(), []).append(row)
+        # The file was written on Windows; in the name of an image a backslash is a character like any other.
+        photo = row["photo"] = row["photo"].replace("\\", "/")
+        rows_of.setdefault(_file_name(photo).lower(), []).append(row)
     found = {_file_name(img_path).lower() for img_path in images}
-    lost = [rows[0]["photo"].replace("\\", "/") for name, rows in rows_of.items() if name not in found]
+    lost = [rows[0]["photo"] for name, rows in rows_of.items() if name not in found]
     rows, malformed = read_names(images + lost, _labels)
     named = [(row["img_path"], (row, rows_of.get(_file_name(row["img_path"]).lower(), []))) for row in rows]
     rows, unclear = read_labels(named, _with_csv)
@@ -53,7 +55,7 @@ def _read_csv(root):
 
 
 def _file_name(path):
-    return path.replace("\\", "/").rsplit("/")[-1]
+    return path.rsplit("/")[-1]
 
 
 def _labels(img_path):
