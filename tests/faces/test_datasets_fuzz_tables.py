@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,8 @@ def visible_fields(name, row):
     if name == "agedb":
         number, rest = stem.split("_", 1)
         person, age, letter = rest.rsplit("_", 2)
-        return number.isdigit() and (int(age), letter.lower()) == (row["age"], gender) and person == row["identity"]
+        same_person = unicodedata.normalize("NFC", person) == unicodedata.normalize("NFC", row["identity"])
+        return number.isdigit() and (int(age), letter.lower()) == (row["age"], gender) and same_person
     if name == "afad":
         age, code = path.split("/")[-3:-1]
         return (int(age), {"111": "m", "112": "f"}[code], stem.split("-")[0]) == (row["age"], gender, row["identity"])
