@@ -21,11 +21,12 @@ train: $(VENV)/.installed-runtime
 	$(RUN) train.py $(ARGS)
 
 # The parity part runs first under the torch backend, so that the summary of the full run is what is printed last.
+# Two processes: most tests wait for one core to trace a model. A file stays in one, which shares its fixtures.
 test: parity-torch
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 test-all: parity-torch
-	$(RUN) -m pytest -m ""
+	$(RUN) -m pytest -n 2 --dist loadfile -m ""
 
 parity-torch: $(VENV)/.installed-dev
 	KERAS_BACKEND=torch $(RUN) -m pytest -q parity_tests -m "not backbone and not slow"
