@@ -31,7 +31,7 @@ def part(count):
     age = np.full((count, 4), np.nan, np.float32)
     age[:, 0] = np.linspace(0, 100, count)
     labels = Labels(age, np.arange(count, dtype=np.int32) % 2)
-    return Part(pd.DataFrame({"img_path": range(count)}), labels, Images(count))
+    return Part(pd.DataFrame({"img_path": range(count)}), labels, np.ones(count, np.float32), Images(count))
 
 def train(scope):
     keras.utils.set_random_seed(0)
