@@ -4,6 +4,7 @@ python create_db.py --list
 python create_db.py --db utkface
 python create_db.py --db imdb --min_score 1.0
 python create_db.py --db fgnet --margin 0.2
+python create_db.py --db cacd --crop --detector yunet
 python create_db.py --db csv --csv labels.csv --root folder_of_images
 """
 
@@ -13,9 +14,11 @@ import os
 import textwrap
 from pathlib import Path
 
+from faces.crops import DETECTOR
 from faces.datasets import DATASETS, get_dataset
+from faces.detection import DETECTORS
 from faces.errors import UserError, run_main
-from faces.ingest import ingest, write_csv, write_table
+from faces.ingest import images_root, ingest, write_csv, write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 
 LINE_WIDTH = 110
@@ -29,20 +32,21 @@ def main(arguments=None):
         return
     data_set = get_dataset(arguments.db)
     options = reader_options(arguments, data_set)
-    root = Path(arguments.root or data_set.root)
-    if arguments.db not in ("sample", "csv") and not root.is_dir():
-        raise UserError(f"The folder {root} does not exist. To get the data, run: {data_set.how_to_get}")
     # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    table, rejected = ingest(arguments.db, root, margin=arguments.margin, **options)
+    cut = {name: getattr(arguments, name) for name in ("crop", "margin", "detector")}
+    table, rejected = ingest(arguments.db, arguments.root, **cut, **options)
     print_summary(table, rejected)
     path = Path(arguments.meta_dir) / f"{arguments.db}.csv"
     reasons = path.with_name(f"{arguments.db}_rejected.csv")
     write_csv(rejected, reasons)
+    root = images_root(data_set, arguments.root, crop=arguments.crop)
     if table.empty:
         raise UserError(f"Nothing usable in {root}: all {len(rejected)} rows were rejected, see {reasons}")
     write_table(table, path)
     print(f"wrote {path}")
+    if root != Path(data_set.root):
+        print(f"Its images are below {root}: train.py needs data.root={root}, evaluate.py needs --root {root}")
 
 
 def parse_arguments(arguments):
@@ -52,10 +56,17 @@ def parse_arguments(arguments):
     parser.add_argument("--db", help=f"one of {', '.join(DATASETS)}")
     parser.add_argument("--list", action="store_true", help="print what is known about the data sets, or about --db")
     parser.add_argument("--root", help="folder of the raw data (default: the data set's own folder under data/)")
+    whole = ", ".join(name for name, data_set in DATASETS.items() if data_set.has_whole)
+    parser.add_argument("--crop", action="store_true", help=f"cut aligned crops out of whole pictures; for {whole}")
     parser.add_argument(
         "--margin",
         type=float,
-        help="share of the face box added on each side of crops cut here",
+        help="share of the face box, or of an aligned crop, added on each side of crops cut here (default with --crop: "
+        "0, as in the crops of UTKFace; else the data set's)",
+    )
+    parser.add_argument(
+        "--detector",
+        help=f"what finds the faces of crops cut here: {', '.join(DETECTORS)} or module:function (default {DETECTOR})",
     )
     parser.add_argument("--meta_dir", default="meta", help="where the tables go (default meta)")
     for name, users in option_users().items():
@@ -112,6 +123,8 @@ def card_lines(data_set):
     yield "expected in", data_set.root
     cut = f", cut here by {'a face detector' if data_set.detect else 'face boxes'}" if data_set.is_cut else ""
     yield "crops", f"margin {data_set.margin:g}{', upright' if data_set.aligned else ''}{cut}"
+    whole = f"expected in {data_set.whole_root or data_set.root}; --crop cuts aligned crops of them"
+    yield "whole pictures", whole if data_set.has_whole else "none"
     for name, text in data_set.options.items():
         yield f"--{name}", text
 

@@ -1,43 +1,130 @@
-"""Find the faces in a folder of pictures and write their ages and genders, as a table and into copies of the pictures.
+"""See faces with their ages and genders: live from a camera, in a folder of pictures, in a video, or on a web page.
 
-python demo.py --image_dir photos
+python demo.py
+python demo.py --image_dir DIR --output_dir OUT
+python demo.py --video FILE --output_dir OUT
+python demo.py --web
 """
 
 import argparse
-import csv
 import os
+import sys
 import time
-from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from faces.detection import DETECTORS, crop_face, detect_faces
-from faces.drawing import draw_faces
+from faces.alignment import MAX_MARGIN
+from faces.detection import DETECTORS, detect_faces, load_detector
 from faces.errors import UserError, run_main
-from faces.images import ImageError, read_rgb
-from faces.labels import GENDERS
+from faces.frames import FrameSource
+from faces.photo_folder import TABLE, annotate_folder, list_photos
+from faces.video import VideoRecorder, annotate_video
+from faces.webcam import Window, require_display, watch
 
 CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-TABLE = "faces.csv"
-BOX_COLUMNS = ("x1", "y1", "x2", "y2")
-COLUMNS = ("img_path", "face", *BOX_COLUMNS, "confidence", "age", "gender", "gender_probability", "error")
-FORMATS = {**dict.fromkeys(BOX_COLUMNS, ".1f"), "confidence": ".4f", "age": ".2f", "gender_probability": ".4f"}
+# The defaults of options that one mode alone knows.
+VIDEO = {"every": 1}
+WEB = {"host": "127.0.0.1", "port": 7860, "max_upload_mb": 20, "open_browser": False}
 
 
 def main(arguments=None):
-    """Run the demo; returns the path of the table."""
+    """Run the demo; returns the path of what it wrote, None where nothing was to be written."""
     options = _parse(arguments)
-    _check(options)
-    output_dir = options.output_dir or Path("runs") / time.strftime("demo_%Y%m%d_%H%M%S")
-    names = _list_images(options.image_dir, output_dir)
-    predictor = _load_predictor(options.checkpoint)
-    margin = predictor.margin if options.margin is None else options.margin
-    found = _annotate_folder(names, options, output_dir, predictor, margin)
+    mode = "image_dir" if options.image_dir else "video" if options.video else "web" if options.web else "camera"
+    _check(options, mode)
+    return MODES[mode](options)
+
+
+def _parse(arguments):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    modes = parser.add_argument_group("what to look at; the first camera unless told").add_mutually_exclusive_group()
+    modes.add_argument("--camera", type=int, default=None, metavar="N", help="camera number N, from 0; q or Esc ends")
+    modes.add_argument(
+        "--image_dir", type=Path, default=None, metavar="DIR", help="a folder of pictures, with its subfolders"
+    )
+    modes.add_argument("--video", type=Path, default=None, metavar="FILE", help="a video file; its sound is not kept")
+    modes.add_argument("--web", action="store_true", default=False, help="a web page on this computer")
+    parser.add_argument(
+        "--output_dir", type=Path, default=None, help="default: runs/demo_<time>; a camera is recorded only if given"
+    )
+    parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
+    parser.add_argument(
+        "--detector", default="mtcnn", help=f"{', '.join(DETECTORS)}, or module:function or file.py:function"
+    )
+    parser.add_argument(
+        "--margin", type=float, default=None, help="share of the box added on each side; default: the checkpoint's"
+    )
+    parser.add_argument("--min_confidence", type=float, default=0.9, help="of a face, 0 to 1; default: 0.9")
+    parser.add_argument("--every", type=int, metavar="N", help="of a video: look for faces in each N-th frame only")
+    web = parser.add_argument_group("of the web page")
+    web.add_argument("--host", help="address to listen on; default: 127.0.0.1, this computer only")
+    web.add_argument("--port", type=int, help="default: 7860")
+    web.add_argument("--max_upload_mb", type=float, help="larger pictures are refused; default: 20")
+    web.add_argument("--open_browser", action="store_true", help="open the page in a browser")
+    return parser.parse_args(arguments)
+
+
+def _check(options, mode):
+    """Refuse what cannot work before a framework is loaded, which takes seconds."""
+    _check_mode_options(options, "video", mode, VIDEO)
+    _check_mode_options(options, "web", mode, WEB)
+    if options.camera is not None and options.camera < 0:
+        raise UserError(f"--camera must be 0 or more. Received: {options.camera}")
+    output_dir = options.output_dir
+    if output_dir and mode == "web":
+        raise UserError("--output_dir is nothing for --web, which keeps no picture.")
+    if output_dir and output_dir.exists() and not output_dir.is_dir():
+        raise UserError(f"--output_dir must be a folder. Received: {output_dir}")
+    if options.margin is not None and not 0 <= options.margin <= MAX_MARGIN:
+        raise UserError(f"--margin must be 0 to {MAX_MARGIN}. Received: {options.margin}")
+    if not 0 <= options.min_confidence <= 1:
+        raise UserError(f"--min_confidence must be 0 to 1. Received: {options.min_confidence}")
+    if not options.checkpoint.is_file():
+        raise UserError(
+            f"There is no checkpoint {options.checkpoint}. Train one with `python train.py` and name its model.keras "
+            "with --checkpoint"
+        )
+    _check_detector(options.detector)
+
+
+def _check_mode_options(options, owner, mode, defaults):
+    """Fill in the defaults of a mode's own options, which nobody else may be given."""
+    given = [name for name in defaults if name in options]
+    if given and mode != owner:
+        raise UserError(f"--{given[0]} goes with --{owner} only.")
+    for name, default in defaults.items():
+        setattr(options, name, getattr(options, name, default))
+    if owner == "video" and options.every < 1:
+        raise UserError(f"--every must be 1 or more. Received: {options.every}")
+    if owner == "web" and not 0 <= options.port <= 65535:
+        raise UserError(f"--port must be 0 to 65535. Received: {options.port}")
+    if owner == "web" and not 0 < options.max_upload_mb < np.inf:
+        raise UserError(f"--max_upload_mb must be above 0. Received: {options.max_upload_mb}")
+
+
+def _check_detector(name):
+    """UserError for a detector that does not work."""
+    load_detector(name)
+    # mtcnn is a framework itself, and works wherever it is installed.
+    if name != "mtcnn":
+        detect_faces(np.zeros((64, 64, 3), np.uint8), name)
+
+
+def _annotate_folder(options):
+    if not options.image_dir.is_dir():
+        raise UserError(f"--image_dir must be a folder. Received: {options.image_dir}")
+    output_dir = _output_dir(options)
+    if output_dir.resolve() == options.image_dir.resolve():
+        raise UserError("--output_dir must differ from --image_dir: the pictures would be overwritten.")
+    names = list_photos(options.image_dir, output_dir)
+    found = annotate_folder(options.image_dir, names, output_dir, _load_predictor(options))
     print(
         f"{len(names)} pictures: {found['faces']} faces, {found['without a face']} pictures without a face, "
         f"{found['unreadable']} unreadable. See {output_dir / TABLE}"
@@ -45,133 +132,68 @@ def main(arguments=None):
     return output_dir / TABLE
 
 
-def _parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument(
-        "--image_dir", type=Path, required=True, help="folder of pictures, searched with its subfolders"
-    )
-    parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
-    parser.add_argument("--margin", type=float, help="share of the box added on each side; default: the checkpoint's")
-    parser.add_argument("--output_dir", type=Path, help="default: runs/demo_<time>")
-    parser.add_argument("--detector", default="mtcnn", help=f"one of: {', '.join(DETECTORS)}")
-    return parser.parse_args(arguments)
+def _annotate_video(options):
+    video, folder = options.video, _output_dir(options)
+    with (
+        FrameSource(video) as source,
+        VideoRecorder(folder, video.stem, source.size, source.fps, source=video) as recorder,
+    ):
+        predictor = _load_predictor(options)
+        try:
+            tracker = annotate_video(source, recorder, predictor, every=options.every)
+        except KeyboardInterrupt:
+            print(f"Stopped after {recorder.frames} frames. See {recorder.path}")
+            raise
+    print(f"{recorder.frames} frames, faces followed: {tracker.count}. See {recorder.path} and {recorder.table}")
+    if source.lost_frames:
+        lost = f"{source.lost_frames} of the {source.count} frames that {video} should have could not be read"
+        print(f"{lost}: it is damaged, cut off or trimmed", file=sys.stderr)
+    return recorder.path
 
 
-def _check(options):
-    """Refuse what cannot work before a framework is loaded, which takes seconds."""
-    if not options.image_dir.is_dir():
-        raise UserError(f"--image_dir must be a folder. Received: {options.image_dir}")
-    if options.detector not in DETECTORS:
-        raise UserError(f"--detector must be one of: {', '.join(DETECTORS)}. Received: {options.detector}")
-    if options.margin is not None and not 0 <= options.margin <= 10:
-        raise UserError(f"--margin must be 0..10. Received: {options.margin}")
-    if options.output_dir and options.output_dir.resolve() == options.image_dir.resolve():
-        raise UserError("--output_dir must differ from --image_dir: the pictures would be overwritten.")
-    if options.output_dir and options.output_dir.exists() and not options.output_dir.is_dir():
-        raise UserError(f"--output_dir must be a folder. Received: {options.output_dir}")
-    if not options.checkpoint.is_file():
-        raise UserError(
-            f"There is no checkpoint {options.checkpoint}. Train one with `python train.py` and name its model.keras "
-            "with --checkpoint"
-        )
+def _watch_camera(options):
+    number = options.camera or 0
+    require_display()
+    with FrameSource(number) as source, ExitStack() as stack:
+        recorder = None
+        if options.output_dir:
+            recorder = VideoRecorder(options.output_dir, f"camera{number}", source.size, source.fps)
+            stack.enter_context(recorder)
+        predictor = _load_predictor(options)
+        with Window(f"camera {number}: q or Esc ends") as window, suppress(KeyboardInterrupt):
+            watch(source, predictor, window, recorder)
+    if recorder is None or not recorder.frames:
+        return None
+    print(f"{recorder.frames} frames recorded. See {recorder.path} and {recorder.table}")
+    return recorder.path
 
 
-def _list_images(folder, output_dir):
-    """Names relative to the folder, sorted, without hidden files and without what an earlier run wrote."""
-    written = output_dir.resolve()
-    names = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and written not in path.resolve().parents:
-            names.append(name)
-    if not names:
-        raise UserError(f"No picture in {folder}. Expected files ending in {', '.join(SUFFIXES)}")
-    return names
+def _serve(options):
+    from keras_impl.web import serve
+
+    own = {name: getattr(options, name) for name in WEB}
+    common = {name: getattr(options, name) for name in ("detector", "margin", "min_confidence")}
+    serve(options.checkpoint, **own, **common)
 
 
-def _load_predictor(checkpoint):
+def _output_dir(options):
+    return options.output_dir or Path("runs") / time.strftime("demo_%Y%m%d_%H%M%S")
+
+
+def _load_predictor(options):
     # TensorFlow's notices about the machine are no news to somebody who wants to see faces.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from keras_impl.predictor import Predictor
+    from keras_impl.photos import PhotoPredictor
 
-    return Predictor.load(checkpoint)
-
-
-def _annotate_folder(names, options, output_dir, predictor, margin):
-    """Write the table and the pictures; returns how much of what was found."""
-    found = Counter()
-    with _writing(output_dir):
-        output_dir.mkdir(parents=True, exist_ok=True)
-        file = (output_dir / TABLE).open("w", newline="", encoding="utf-8")
-    with file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        for name in tqdm(names, "pictures", disable=None):
-            kind, rows = _annotate_picture(name, options, output_dir, predictor, margin)
-            found[kind] += len(rows)
-            with _writing(output_dir):
-                for row in rows:
-                    cells = {key: format(value, FORMATS.get(key, "")) for key, value in row.items()}
-                    table.writerow({"img_path": name.as_posix(), **cells})
-                file.flush()
-    return found
+    return PhotoPredictor.load(
+        options.checkpoint,
+        detector=options.detector,
+        margin=options.margin,
+        min_confidence=options.min_confidence,
+    )
 
 
-def _annotate_picture(name, options, output_dir, predictor, margin):
-    """Write the picture with its faces marked; returns what it is and its table rows."""
-    try:
-        image = read_rgb(options.image_dir / name)
-    except ImageError as error:
-        return "unreadable", [{"error": error.reason}]
-    faces = detect_faces(image, options.detector)
-    rows = _describe(image, faces, predictor, margin)
-    if faces:
-        genders = [row.get("gender") for row in rows]
-        image = draw_faces(image, [face.box for face in faces], [_label(row) for row in rows], genders)
-    _write_picture(output_dir / name, image)
-    return ("faces", rows) if faces else ("without a face", [{}])
-
-
-def _describe(image, faces, predictor, margin):
-    """The columns of each face, as numbers and words."""
-    predicted = predictor([crop_face(image, face.box, margin) for face in faces]) if faces else {}
-    rows = []
-    for i, face in enumerate(faces):
-        row = {"face": i, **dict(zip(BOX_COLUMNS, face.box, strict=True)), "confidence": face.confidence}
-        if "age" in predicted:
-            row["age"] = float(predicted["age"][i])
-        if "gender" in predicted:
-            index = int(np.argmax(predicted["gender"][i]))
-            row["gender"], row["gender_probability"] = GENDERS[index], float(predicted["gender"][i][index])
-        rows.append(row)
-    return rows
-
-
-def _label(row):
-    """'34 y, female 97 %', as far as the model tells."""
-    parts = []
-    if "age" in row:
-        parts.append(f"{int(row['age'] + 0.5)} y")
-    if "gender" in row:
-        parts.append(f"{row['gender']} {100 * row['gender_probability']:.0f} %")
-    return ", ".join(parts)
-
-
-def _write_picture(path, image):
-    options = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path, **options)
-
-
-@contextmanager
-def _writing(path):
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"Cannot write to {path}: {error.strerror or error}") from error
-
+MODES = {"camera": _watch_camera, "image_dir": _annotate_folder, "video": _annotate_video, "web": _serve}
 
 if __name__ == "__main__":
     run_main(main)

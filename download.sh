@@ -1,12 +1,29 @@
 #!/usr/bin/env bash
-# Fetch, verify and unpack raw data sets into data/. Run `./download.sh --help`.
+# Fetch, verify and unpack raw data sets, and the file of a face detector, into data/. Run `./download.sh --help`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly DATA="data"
 readonly KNOWN="imdb wiki imdb_clean utkface utkface_wild cacd appa_real clap2015 clap2016 fgnet morph agedb afad \
 adience fairface"
+readonly MODELS="yunet"
 readonly MAX_IDLE_TRIES=4
+
+# What is known about one model, a single file: its folder, checksum, addresses, and publisher's page.
+describe_model() {
+    archive="" folder="" sha256="" urls=() page=""
+    case "$1" in
+        yunet)
+            archive=face_detection_yunet_2023mar.onnx folder=yunet
+            sha256=8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4
+            page="https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet"
+            # The second address is the store of large files that the first one forwards to.
+            urls=("https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/$archive"
+                "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/$archive")
+            ;;
+    esac
+    if [[ -n "${FACES_BASE_URL:-}" ]]; then urls=("$FACES_BASE_URL/$archive"); fi
+}
 
 # What is known about one data set: the archive that is unpacked, the folder that it becomes, the files that prove the
 # folder complete (patterns; "|" separates alternatives), where the archive comes from, and the publisher's page.
@@ -131,6 +148,11 @@ TEXT
   3. put fairface_label_train.csv and fairface_label_val.csv into $PWD/$DATA/$folder/
 TEXT
             ;;
+        yunet) cat <<TEXT
+  1. open $page and download $archive
+  2. mkdir -p $PWD/$DATA/$folder and save it there
+TEXT
+            ;;
         *) cat <<TEXT
   1. open $page and find $archive there
   2. save $archive in $PWD/$DATA/
@@ -144,6 +166,7 @@ usage() {
     local name way
     cat <<'TEXT'
 Usage: ./download.sh [NAME ...]
+       ./download.sh yunet
 
 Fetches raw data sets into data/, without a name imdb and wiki. Running it again does nothing where a data set is
 already there, and a broken download goes on where it stopped. Where the publisher wants a registration or offers no
@@ -158,6 +181,9 @@ TEXT
         printf '  %-13s %-9s %s\n' "$name" "$way" "$DATA/$folder"
     done
     cat <<'TEXT'
+
+yunet is no data set but a face detector, one file of 227 KiB for data/yunet. It takes the place of the default one with
+--detector yunet, and is checked against the checksum that is known here.
 
 The checksum of an archive is recorded in data/<name>.sha256 and holds for later runs. The archive itself is kept;
 delete it when you need the space. One that you put into data/ yourself is verified and unpacked the same way.
@@ -342,6 +368,36 @@ obtain() {
     fi
 }
 
+# Fetch the file of a model from the first of `urls` that has it, and refuse any other.
+get_model() {
+    local name="$1" file="$DATA/$folder/$archive" url
+    if [[ -f "$file" ]]; then
+        check_model "$file" || return 1
+        echo "$name: $file is already there. Next: python predict.py --detector $name PATH"
+        return 0
+    fi
+    needs curl || return 1
+    mkdir -p "$DATA/$folder"
+    for url in "${urls[@]}"; do
+        echo "fetching $url"
+        rm -f "$file.part"
+        if fetch "$url" "$file.part" "" && check_model "$file.part"; then
+            mv "$file.part" "$file"
+            echo "$name: done. Next: python predict.py --detector $name PATH"
+            return 0
+        fi
+    done
+    by_hand "$name" >&2
+    return 1
+}
+
+check_model() {
+    if [[ "$(sha256_of "$1")" != "$sha256" ]]; then
+        mv "$1" "$DATA/$folder/$archive.bad"
+        fail "$archive is damaged or another edition; kept as $DATA/$folder/$archive.bad"
+    fi
+}
+
 needs() {
     command -v "$1" >/dev/null || fail "$1 is missing"
 }
@@ -371,23 +427,28 @@ get() {
 
 main() {
     local name failed=0
-    local archive folder repository page
+    local archive folder repository page sha256
     local -a proofs urls
     for name in "$@"; do
         if [[ "$name" == -h || "$name" == --help ]]; then
             usage
             return 0
         fi
-        if [[ " $KNOWN " != *" $name "* ]]; then
-            echo "error: unknown data set '$name'. Expected any of: $KNOWN" >&2
+        if [[ " $KNOWN $MODELS " != *" $name "* ]]; then
+            echo "error: unknown data set '$name'. Expected any of: $KNOWN $MODELS" >&2
             return 2
         fi
     done
     (($# > 0)) || set -- imdb wiki
     mkdir -p "$DATA"
     for name in "$@"; do
-        describe "$name"
-        get "$name" || failed=1
+        if [[ " $MODELS " == *" $name "* ]]; then
+            describe_model "$name"
+            get_model "$name" || failed=1
+        else
+            describe "$name"
+            get "$name" || failed=1
+        fi
     done
     return "$failed"
 }

@@ -1,8 +1,9 @@
 """Cutting the faces out of whole pictures when a data set is ingested.
 
-A crop is a JPEG below `<root>/crops/`. A comment in the file says how it was cut (margin, and box or detector), so that
-a later run takes it as it is, or cuts it again when something else is wanted. A picture without a face leaves a file
-that holds such a comment and no image. After a change of pictures, delete `crops/`.
+A crop is a JPEG below `<root>/crops/`. A comment in the file says how it was cut (margin, aligned or not, box or
+detector), so that a later run takes it as it is, or cuts it again when something else is wanted. A picture without a
+face leaves a file that holds such a comment and no image. After a change of pictures, or of a detector of your own,
+delete `crops/`.
 """
 
 import os
@@ -16,32 +17,36 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from faces.alignment import CropGeometry, can_cut, cut_face
 from faces.datasets.reading import BOX_COLUMNS, CROPS, leaves_folder
-from faces.detection import crop_face, detect_faces
+from faces.detection import Face, detect_faces
 from faces.errors import UserError
-from faces.images import MAX_PIXELS, ImageError, read_rgb
+from faces.images import ImageError, read_rgb
 
 JPEG_QUALITY = 95
-MAX_JPEG_SIDE = 65_500
-MAX_MARGIN = 2
 DETECTOR = "mtcnn"
 # Less of a labelled box inside the picture means that box and picture do not belong together.
 MIN_INSIDE = 0.25
-NO_FACE = "no face found"
+# Intersection over union below which a detected face is not the labelled one.
+MIN_OVERLAP = 0.3
 
 _COMMENT_MARKER = b"\xff\xd8\xff\xfe"  # start of image, comment
-_MARGIN = re.compile(r"face crop, margin ([0-9.e+-]+), ")
+_GEOMETRY = re.compile(r"face crop, margin ([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?), (aligned)?")
 _one_detection = threading.Lock()
 
 
-def cut_crops(table, root, *, margin, workers=None, progress=None):
+def cut_crops(table, root, *, geometry, detector=DETECTOR, workers=None, progress=None):
     """Cut the face out of every picture of a table, in parallel threads.
 
+    Which face it is: where the table has boxes, the one in the box; an aligned crop needs keypoints too, so there it is
+    the detected face that overlaps the box most, by an intersection over union of at least MIN_OVERLAP. Without boxes,
+    the detected face that `main_face` names.
+
     Args:
-        table: pandas table with `img_path`, relative to `root`, and face boxes `x1, y1, x2, y2` in pixels; without
-            these columns the face is detected, see `main_face`.
+        table: pandas table with `img_path`, relative to `root`, and where known face boxes `x1, y1, x2, y2` in pixels.
         root: folder of the pictures; the crops go to `<root>/crops/<img_path>`.
-        margin: share of the box added on each side, 0 to 2.
+        geometry: `faces.alignment.CropGeometry`.
+        detector: see `faces.detection.detect_faces`; plays no part for boxes and crops that are not aligned.
         workers: number of threads, by default one a processor.
         progress: True or False shows or hides the progress bar; None shows it on a terminal only.
 
@@ -50,10 +55,8 @@ def cut_crops(table, root, *, margin, workers=None, progress=None):
         without a crop.
 
     Raises:
-        UserError: impossible margin, a crop cannot be written, or the detector's package is missing.
+        UserError: a crop cannot be written; the detector is missing, fails, or gives no keypoints for aligned crops.
     """
-    if not 0 <= margin <= MAX_MARGIN:
-        raise UserError(f"Expected a crop margin from 0 to {MAX_MARGIN}. Received: {margin}")
     has_boxes = set(BOX_COLUMNS) <= set(table)
     boxes = table[list(BOX_COLUMNS)].to_numpy(float).tolist() if has_boxes else [None] * len(table)
     # a.png and a.png.jpg would have one crop.
@@ -61,7 +64,7 @@ def cut_crops(table, root, *, margin, workers=None, progress=None):
     tasks = list(zip(table["img_path"], boxes, clash))
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         hidden = None if progress is None else not progress
-        reasons = pool.map(lambda task: _cut(Path(root), *task, margin), tasks)
+        reasons = pool.map(lambda task: _cut(Path(root), *task, geometry, detector), tasks)
         reasons = list(tqdm(reasons, "crops", len(tasks), disable=hidden, unit=""))
     reasons = pd.Series(reasons, index=table.index, dtype=object)
     cut = table[reasons.isna()].drop(columns=list(BOX_COLUMNS), errors="ignore").reset_index(drop=True)
@@ -76,10 +79,10 @@ def crop_path(img_path):
     return str(path if path.suffix.lower() in (".jpg", ".jpeg") else path.with_name(f"{path.name}.jpg"))
 
 
-def read_margin(path):
-    """The margin with which a crop was cut; None for any other image."""
-    match = _MARGIN.match(_read_comment(path))
-    return float(match[1]) if match else None
+def read_geometry(path):
+    """The CropGeometry with which a crop was cut here; None for any other image."""
+    match = _GEOMETRY.match(_read_comment(path))
+    return CropGeometry(float(match[1]), match[2] is not None) if match else None
 
 
 def main_face(faces, shape):
@@ -101,43 +104,69 @@ def main_face(faces, shape):
     return max(faces, key=score)
 
 
-def _cut(root, img_path, box, clash, margin):
+def overlap(box, other):
+    """Intersection over union of two boxes (x1, y1, x2, y2)."""
+    (x1, y1, x2, y2), (other_x1, other_y1, other_x2, other_y2) = box, other
+    shared = max(0, min(x2, other_x2) - max(x1, other_x1)) * max(0, min(y2, other_y2) - max(y1, other_y1))
+    return shared / ((x2 - x1) * (y2 - y1) + (other_x2 - other_x1) * (other_y2 - other_y1) - shared)
+
+
+def _cut(root, img_path, box, clash, geometry, detector):
     """Make sure that the crop of one picture is there; returns the reason where there can be none."""
     if clash:
         return "picture named by several rows, or like another one's crop"
     if leaves_folder(img_path):
         return "path leaves the data folder"
     target = root / crop_path(img_path)
-    # repr tells every float from every other.
-    source = f"box found by {DETECTOR}" if box is None else f"box {' '.join(map(repr, box))}"
-    comment = f"face crop, margin {margin!r}, {source}"
+    source = _source(box, geometry, detector)
+    no_face = "no face found" if box is None else "no face found in the labelled box"
+    comment, absent = f"face crop, margin {float(geometry.margin)!r}, {source}", f"{no_face}, {source}"
     present = _read_comment(target)
-    if present == comment:
-        return None
-    if box is None and present == NO_FACE:
-        return NO_FACE
+    if present in (comment, absent):
+        return None if present == comment else no_face
     try:
         picture = read_rgb(root / img_path)
     except ImageError as error:
         return error.reason
-    box = _find_box(picture) if box is None else box
-    if box is None:
-        _write(target, _COMMENT_MARKER[:2] + _comment_segment(NO_FACE) + b"\xff\xd9")
-        return NO_FACE
-    reason = _impossible(box, picture.shape, margin)
-    if reason is None:
-        _write(target, _encode(crop_face(picture, box, margin), comment))
-    return reason
+    reason = None if box is None else _impossible(box, picture.shape)
+    if reason is not None:
+        return reason
+    face = _find_face(picture, box, geometry, detector)
+    if face is None:
+        _write(target, _COMMENT_MARKER[:2] + _comment_segment(absent) + b"\xff\xd9")
+        return no_face
+    _write(target, _encode(cut_face(picture, face, geometry), comment))
+    return None
 
 
-def _find_box(picture):
-    # The detector runs on all processors by itself and is not made for several threads.
+def _source(box, geometry, detector):
+    """How the face of a picture is found, in words that differ wherever the crops may."""
+    # repr tells every float from every other.
+    numbers = "" if box is None else " ".join(map(repr, box))
+    if box is not None and not geometry.aligned:
+        return f"box {numbers}"
+    found = f"found by {detector.encode('ascii', 'backslashreplace').decode()}"
+    if not geometry.aligned:
+        return f"box {found}"
+    return f"aligned, face {found}{' in box ' if numbers else ''}{numbers}"
+
+
+def _find_face(picture, box, geometry, detector):
+    """The Face that the label of a picture means; None where there is none."""
+    if box is not None and not geometry.aligned:
+        return Face(tuple(box), 1.0)
+    # The detectors run on all processors by themselves and are not made for several threads.
     with _one_detection:
-        faces = detect_faces(picture, DETECTOR)
-    return main_face(faces, picture.shape).box if faces else None
+        faces = detect_faces(picture, detector)
+    faces = [face for face in faces if can_cut(face, geometry, picture.shape)]
+    if box is None:
+        return main_face(faces, picture.shape) if faces else None
+    best = max(faces, key=lambda face: overlap(face.box, box), default=None)
+    return best if best is not None and overlap(best.box, box) >= MIN_OVERLAP else None
 
 
-def _impossible(box, shape, margin):
+def _impossible(box, shape):
+    """Why a labelled box cannot be one of a picture of this shape (H, W, ...); None where it can."""
     x1, y1, x2, y2 = box
     height, width = shape[:2]
     if not (np.all(np.isfinite(box)) and x1 < x2 and y1 < y2):
@@ -145,9 +174,6 @@ def _impossible(box, shape, margin):
     inside = max(0, min(x2, width) - max(x1, 0)) * max(0, min(y2, height) - max(y1, 0))
     if inside < MIN_INSIDE * (x2 - x1) * (y2 - y1):
         return "face box outside the picture"
-    sides = [(1 + 2 * margin) * (x2 - x1), (1 + 2 * margin) * (y2 - y1)]
-    if max(sides) > MAX_JPEG_SIDE or sides[0] * sides[1] > MAX_PIXELS:
-        return "face box too large"
     return None
 
 

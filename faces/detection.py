@@ -1,7 +1,12 @@
 """Finding faces in a picture and cutting them out the way the training crops were cut."""
 
+import importlib
+import importlib.util
+import sys
+import threading
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +16,7 @@ from faces.images import resize_rgb
 
 MAX_SIDE = 1600  # a longer side is shrunk before detection, which bounds time and memory
 MIN_SIDE = 20  # the smallest face that the detectors look for
+YUNET_FILE = Path(__file__).resolve().parents[1] / "data" / "yunet" / "face_detection_yunet_2023mar.onnx"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +46,7 @@ def detect_faces(image, detector="mtcnn", min_confidence=0.9):
 
     Args:
         image: RGB, uint8 (H, W, 3).
-        detector: a key of DETECTORS.
+        detector: a key of DETECTORS, or the import path of another one, see `load_detector`.
         min_confidence: less certain faces are left out.
 
     Returns:
@@ -48,15 +54,15 @@ def detect_faces(image, detector="mtcnn", min_confidence=0.9):
         there is none.
 
     Raises:
-        UserError: unknown detector, or its package is not installed.
+        UserError: unknown detector, one that is not installed, one that fails, or that answers something else than
+            faces.
     """
-    if detector not in DETECTORS:
-        raise UserError(f"Unknown detector {detector!r}. Expected one of: {', '.join(DETECTORS)}")
+    detect = load_detector(detector)
     _check_image(image)
     small, scale = _shrink(image)
     if min(small.shape[:2]) < MIN_SIDE:
         return []
-    faces = [_rescale(face, scale) for face in DETECTORS[detector](small) if face.confidence >= min_confidence]
+    faces = [_rescale(face, scale) for face in detect(small) if face.confidence >= min_confidence]
     faces = [face for face in faces if _is_in_picture(face.box, image.shape)]
     return sorted(faces, key=lambda face: (-round(face.confidence, 2), -face.area))
 
@@ -147,4 +153,132 @@ def _detect_mtcnn(image):
     return [Face(tuple(row[1:5]), float(row[5]), row[6:16].reshape(2, 5).T) for row in np.atleast_2d(rows) if len(row)]
 
 
-DETECTORS = {"mtcnn": _detect_mtcnn}
+@cache
+def _load_yunet():
+    if not YUNET_FILE.is_file():
+        raise UserError(f"The detector yunet needs {YUNET_FILE}. To fetch it, run: ./download.sh yunet")
+    try:
+        net = cv2.FaceDetectorYN.create(str(YUNET_FILE), "", (320, 320), score_threshold=0.5)
+    except cv2.error as error:
+        raise UserError(f"{YUNET_FILE} is damaged; delete it and run: ./download.sh yunet ({error.err})") from None
+    return net, threading.Lock()
+
+
+def _detect_yunet(image):
+    """Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023."""
+    net, lock = _load_yunet()
+    # The input size is state of the net.
+    with lock:
+        net.setInputSize((image.shape[1], image.shape[0]))
+        return read_rows(net.detect(np.ascontiguousarray(image[:, :, ::-1]))[1])
+
+
+_EXPECTED = "Expected of a detector: Face objects, or rows x, y, width, height, [x and y of five keypoints,] score"
+
+
+def read_rows(rows):
+    """Faces from the rows that OpenCV's detectors give.
+
+    Args:
+        rows: (N, 5) x, y, width, height, score, or (N, 15) x, y, width, height, x and y of five keypoints, score;
+            None for no face. The keypoints in OpenCV's order: right eye, left eye, nose, right and left corner of the
+            mouth, as the person has them, which is left to right as the picture shows them.
+
+    Raises:
+        UserError: anything else.
+    """
+    try:
+        rows = np.zeros((0, 5)) if rows is None or not len(rows) else np.asarray(rows, dtype=float)
+    except (TypeError, ValueError):
+        raise UserError(f"{_EXPECTED}. Received: {type(rows).__name__}") from None
+    if rows.ndim != 2 or rows.shape[1] not in (5, 15):
+        raise UserError(f"{_EXPECTED}. Received an array of shape {rows.shape}")
+    return [_read_row(row) for row in rows]
+
+
+def _read_row(row):
+    x, y, width, height = (float(value) for value in row[:4])
+    keypoints = row[4:14].reshape(5, 2) if len(row) == 15 else None
+    return Face((x, y, x + width, y + height), float(np.clip(row[-1], 0, 1)), keypoints)
+
+
+def load_detector(name):
+    """The function behind the name of a detector.
+
+    Args:
+        name: a key of DETECTORS, or `module:function` or `file.py:function`. The function takes an RGB picture, uint8
+            (H, W, 3), and returns a list of Face, or an array of rows as OpenCV's detectors give, see `read_rows`.
+
+    Returns:
+        Function from a picture to a list of Face. Of an imported detector it raises UserError for whatever goes wrong
+        in it.
+
+    Raises:
+        UserError: unknown name, or the import fails.
+    """
+    if name in DETECTORS:
+        return DETECTORS[name]
+    module, separator, function = name.rpartition(":")
+    if not (module and separator and function):
+        raise UserError(f"Unknown detector {name!r}. Expected one of {', '.join(DETECTORS)}, or module:function")
+    detect = _import_function(module, function)
+
+    def detect_by_import(image):
+        try:
+            return _read_answer(detect(image))
+        except Exception as error:  # the user's own code may raise anything
+            raise UserError(f"The detector {name} failed: {_one_line(error)}") from error
+
+    return detect_by_import
+
+
+def _read_answer(answer):
+    if isinstance(answer, list | tuple) and all(isinstance(face, Face) for face in answer):
+        return [_checked(face) for face in answer]
+    return read_rows(answer)
+
+
+def _checked(face):
+    """A Face of plain floats; UserError where its shapes are not those of a Face."""
+    box = np.asarray(face.box, dtype=float)
+    keypoints = None if face.keypoints is None else np.asarray(face.keypoints, dtype=float)
+    shapes = box.shape, () if keypoints is None else keypoints.shape
+    if shapes not in (((4,), ()), ((4,), (5, 2))):
+        raise UserError(f"Expected a box (4,) and keypoints (5, 2) or None. Received the shapes {shapes}")
+    return Face(tuple(box.tolist()), float(face.confidence), keypoints)
+
+
+def _one_line(error):
+    """What an error says, in one line; its kind too unless it is a UserError."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+@cache
+def _import_function(module, function):
+    try:
+        loaded = _import_file(module) if module.endswith(".py") else _import_module(module)
+        detect = getattr(loaded, function)
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        raise UserError(f"The detector {module}:{function} cannot be imported: {_one_line(error)}") from error
+    if not callable(detect):
+        raise UserError(f"The detector {module}:{function} is no function")
+    return detect
+
+
+def _import_module(name):
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
+
+
+def _import_file(path):
+    # Dataclasses look their module up by its name, which must be no other module's.
+    name = str(Path(path).resolve())
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+DETECTORS = {"mtcnn": _detect_mtcnn, "yunet": _detect_yunet}

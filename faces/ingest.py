@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from faces.crops import cut_crops
+from faces.alignment import CropGeometry
+from faces.crops import DETECTOR, cut_crops
 from faces.datasets import get_dataset
 from faces.datasets.csv_table import parse_table, write_csv
+from faces.detection import load_detector
 from faces.errors import UserError
 from faces.images import ImageError, decode_rgb, read_file
 from faces.labels import TABLE_COLUMNS
@@ -18,13 +20,27 @@ from faces.labels import TABLE_COLUMNS
 IMAGES_A_TASK = 32
 
 
-def ingest(db, root=None, *, margin=None, workers=None, progress=None, max_age_gap=5, **options):
+def ingest(
+    db,
+    root=None,
+    *,
+    crop=False,
+    margin=None,
+    detector=None,
+    workers=None,
+    progress=None,
+    max_age_gap=5,
+    **options,
+):
     """Read a data set, cut the faces out of whole pictures, open every image once, and drop contradicting duplicates.
 
     Args:
         db: a name of DATASETS.
         root: folder of the images, by default the data set's own.
-        margin: of the crops cut here, see `faces.crops.cut_crops`; by default the data set's own.
+        crop: cut aligned crops out of whole pictures, also where the data set publishes crops beside them.
+        margin: of the crops cut here, see `faces.alignment.CropGeometry`; by default 0 for aligned crops, which fits
+            those of UTKFace, else the data set's own.
+        detector: of the crops cut here, see `faces.detection.detect_faces`; by default DETECTOR.
         workers, progress: see `check_images`.
         max_age_gap: see `drop_conflicting_duplicates`.
         options: passed to the data set's reader.
@@ -33,22 +49,64 @@ def ingest(db, root=None, *, margin=None, workers=None, progress=None, max_age_g
         (table, rejected); every row that the reader found is in one of them.
 
     Raises:
-        UserError: from the reader or from `cut_crops`; a margin for a data set whose crops are published.
+        UserError: from the reader or from `cut_crops`; `crop`, a margin or a detector for a data set without whole
+            pictures.
     """
     data_set = get_dataset(db)
-    if margin is not None and not data_set.is_cut:
-        raise UserError(f"The images of {db} are crops already; a margin of {margin} cannot be added.")
-    root = data_set.root if root is None else root
-    table, rejected = data_set.read(root, **options)
+    geometry = _geometry(data_set, crop, margin)
+    if detector is not None:
+        _check_detector(data_set, crop, detector)
+    root = images_root(data_set, root, crop=crop)
+    _require_folder(data_set, root, crop)
+    table, rejected = (data_set.whole_reader if crop else data_set.read)(root, **options)
     parts = [rejected]
-    if data_set.is_cut:
-        margin = data_set.margin if margin is None else margin
-        table, uncut = cut_crops(table, root, margin=margin, workers=workers, progress=progress)
+    if geometry is not None:
+        table, uncut = cut_crops(
+            table, root, geometry=geometry, detector=detector or DETECTOR, workers=workers, progress=progress
+        )
         parts.append(uncut)
     table, unreadable = check_images(table, root, workers=workers, progress=progress)
     table, conflicting = drop_conflicting_duplicates(table, max_age_gap=max_age_gap)
     parts = [part for part in (*parts, unreadable, conflicting) if len(part)]
     return table, pd.concat(parts, ignore_index=True) if parts else rejected
+
+
+def _geometry(data_set, crop, margin):
+    """CropGeometry of the crops that are cut here; None where none are."""
+    if crop:
+        if not data_set.has_whole:
+            raise UserError(f"The images of {data_set.name} are crops already; there are no whole pictures to crop.")
+        return CropGeometry(0.0 if margin is None else margin, aligned=True)
+    if data_set.is_cut:
+        return CropGeometry(data_set.margin if margin is None else margin)
+    if margin is not None:
+        raise UserError(f"The images of {data_set.name} are crops already; a margin of {margin} cannot be added.")
+    return None
+
+
+def _check_detector(data_set, crop, detector):
+    """UserError for a detector that plays no part, or that cannot be imported."""
+    if not (crop or data_set.detect):
+        cut = "cut by its own face boxes" if data_set.boxes else "crops already"
+        raise UserError(f"The images of {data_set.name} are {cut}; a detector plays no part. Received: {detector}")
+    load_detector(detector)
+
+
+def _require_folder(data_set, root, crop):
+    """UserError where the folder of a published data set is not there."""
+    if data_set.name in ("sample", "csv") or root.is_dir():
+        return
+    to_get = f"To get the data, run: {data_set.how_to_get}"
+    if crop and data_set.read_whole is not None:
+        to_get = f"The publisher of the whole pictures: {data_set.source}"
+    raise UserError(f"The folder {root} does not exist. {to_get}")
+
+
+def images_root(data_set, root=None, *, crop=False):
+    """Folder of the images of a DataSet, for `crop` of its whole pictures: `root`, else where they are expected."""
+    if root is None:
+        root = data_set.whole_root if crop and data_set.whole_root else data_set.root
+    return Path(root)
 
 
 def check_images(table, root, *, workers=None, progress=None):

@@ -2,13 +2,14 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from faces.crops import read_margin
+from faces.alignment import CropGeometry
+from faces.crops import read_geometry
 from faces.datasets import get_dataset
 from faces.errors import UserError
 from faces.ingest import check_images, drop_conflicting_duplicates, ingest, load_table, write_table
@@ -278,14 +279,13 @@ def crop_geometry(data):
     if any(crop != crops[0] for crop in crops):
         names = ", ".join(data.names)
         _log.warning("The crops of %s differ in margin or alignment; the checkpoint notes the first.", names)
-    return crops[0]
+    return asdict(crops[0])
 
 
 def _crop(name, image):
     data_set = get_dataset(name)
-    # A crop of create_db.py knows how it was cut, which may be another margin than the data set's.
-    margin = read_margin(image) if data_set.is_cut else None
-    return {"margin": data_set.margin if margin is None else margin, "aligned": data_set.aligned}
+    # A crop of create_db.py knows how it was cut, which may be otherwise than the data set's.
+    return read_geometry(image) or CropGeometry(data_set.margin, data_set.aligned)
 
 
 def _first_image(data, name):

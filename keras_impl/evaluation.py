@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from faces.alignment import CropGeometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.images import read_and_resize
@@ -25,7 +27,7 @@ from faces.report.page import write_page
 from keras_impl.calibration import calibrate
 from keras_impl.checkpoint import load_model, save_model
 from keras_impl.columns import prediction_columns
-from keras_impl.data import SPLIT_KEYS, db_names, divide, first_rows, group_edges, load_data
+from keras_impl.data import SPLIT_KEYS, crop_geometry, db_names, divide, first_rows, group_edges, load_data
 from keras_impl.input import FaceImages, make_labels
 
 _log = logging.getLogger(__name__)
@@ -82,7 +84,9 @@ def evaluate_checkpoints(checkpoints, folder, rows, *, batch_size=64, resamples=
     data = load_data(rows.db, root=rows.root, csv=rows.csv, meta_dir=rows.meta_dir)
     label = _age_label(models, data, rows)
     table = _common_part(models, data, rows)
-    texts = [] if level is None else calibrate_checkpoints(models, paths, data, rows, label, level, batch_size)
+    texts = [notice for name, model in models.items() if (notice := _crop_notice(paths[name], model, data, rows))]
+    if level is not None:
+        texts += calibrate_checkpoints(models, paths, data, rows, label, level, batch_size)
     make_folder(folder)
     columns, evaluations = {}, {}
     for name, model in models.items():
@@ -150,7 +154,7 @@ def _interval_text(evaluation):
 
 
 def _write_page(columns, evaluation, folder, root, comparison=None):
-    shown = ["db", "split", "protocol", "age_label", "test_time_augmentation"]
+    shown = ["db", "split", "protocol", "age_label", "crops", "test_time_augmentation"]
     shown = ["checkpoint", "method", "backbone", *shown] if comparison is None else shown
     facts = [(name.replace("_", " "), str(evaluation[name])) for name in shown if evaluation.get(name) is not None]
     facts += [("compared", ", ".join(comparison["names"]))] if comparison else []
@@ -274,10 +278,28 @@ def _facts(path, model, data, rows, label, flip):
         "protocol": division.get("protocol", "default"),
         "fold": division.get("fold"),
         "age_label": label,
+        "crops": str(CropGeometry(**crop_geometry(data))),
         "test_time_augmentation": "mirror image" if flip else None,
         "conformal": model.calibration or None,
         "rejected": len(data.rejected),
     }
+
+
+def _crop_notice(path, model, data, rows):
+    """One line where the crops of the data set are not cut as those of the training; empty where they are."""
+    wanted, found = CropGeometry(**model.crop), CropGeometry(**crop_geometry(data))
+    # Nobody knows how the user's own images were cut, unless it was done here.
+    if wanted == found or (rows.db == "csv" and found == CropGeometry()):
+        return ""
+    notice = f"{path} was trained on crops with {wanted}; those of {rows.db} have {found}."
+    data_set = DATASETS[rows.db]
+    if not (data_set.has_whole if wanted.aligned else data_set.is_cut):
+        return notice
+    words = ["--db", rows.db, *(["--crop"] if wanted.aligned else []), "--margin", f"{wanted.margin:g}"]
+    words += ["--csv", rows.csv] if rows.csv else []
+    # Whole pictures that are published apart lie in another folder.
+    words += ["--root", rows.root] if rows.root and data_set.whole_root in (None, data_set.root) else []
+    return f"{notice} To cut crops that match, run: python create_db.py {shlex.join(map(str, words))}"
 
 
 def _part_name(rows):

@@ -1,6 +1,7 @@
 """From face crops to ages and genders: the one prediction path of evaluation, demo and Python callers."""
 
 import os
+from itertools import islice
 
 import keras
 import numpy as np
@@ -15,6 +16,12 @@ def _require_numbers(prediction):
     bad = sum(~np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in prediction.values())
     if (count := np.count_nonzero(bad)) > 0:
         raise UserError(f"The checkpoint predicts no number for {count} of {len(bad)} faces: its weights are damaged.")
+
+
+def _stack_batches(faces, batch_size):
+    faces = iter(faces)
+    while batch := list(islice(faces, batch_size)):
+        yield np.stack(batch)
 
 
 class Predictor:
@@ -41,15 +48,16 @@ class Predictor:
         return self.model.image_size
 
     @property
-    def margin(self):
-        """Share of the face box that the training crops added on each side."""
-        return self.model.crop["margin"]
+    def output_keys(self):
+        """Names of what a prediction holds."""
+        return tuple(self._predict.output)
 
     def __call__(self, images, *, batch_size=64, flip=False):
         """Predict face crops.
 
         Args:
             images: list of file paths and uint8 RGB arrays (H, W, 3) of any size, or one array (N, H, W, 3).
+            batch_size: faces predicted, and in memory, together.
             flip: average the predictions of each face and its mirror image, which takes twice the time.
 
         Returns:
@@ -58,9 +66,9 @@ class Predictor:
         """
         if isinstance(images, str | os.PathLike):
             images = [images]
-        faces = [self._resized(image) for image in images]
-        batches = [np.stack(faces[i : i + batch_size]) for i in range(0, len(faces), batch_size)]
-        return self.predict_batches(batches, flip=flip)
+        if batch_size < 1:
+            raise UserError(f"A batch needs at least one face. Received: batch_size={batch_size}")
+        return self.predict_batches(_stack_batches(map(self._resized, images), batch_size), flip=flip)
 
     def predict_batches(self, batches, *, flip=False):
         """Predict an iterable of uint8 batches (B, S, S, 3) already at the model's size; see `__call__`."""

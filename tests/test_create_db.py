@@ -72,6 +72,19 @@ def test_utkface(utkface):
             "error: --min_score is an option of imdb, wiki. Received: --db utkface",
         ),
         (["--db", "sample", "--margin", "0.2"], "error: The images of sample are crops already"),
+        (["--db", "utkface", "--crop"], "error: The images of utkface are crops already; there are no whole pictures"),
+        (["--db", "fairface", "--crop", "--margin", "0.2"], "error: The images of fairface are crops already; there"),
+        (["--db", "wiki", "--margin", "0.2"], "error: The images of wiki are crops already; a margin of 0.2"),
+        (
+            ["--db", "wiki", "--crop"],
+            "error: The folder data/wiki does not exist. The publisher of .* https:",
+        ),
+        (["--db", "cacd", "--crop"], "error: The folder data/CACD does not exist.*run: ./download.sh cacd"),
+        (["--db", "cacd", "--margin", "11"], "error: A crop margin must be 0 to 10. Received: 11"),
+        (["--db", "cacd", "--detector", "haar"], "error: Unknown detector 'haar'. Expected one of mtcnn, yunet"),
+        (["--db", "cacd", "--detector", "gone.py:detect"], "error: The detector gone.py:detect cannot be imported"),
+        (["--db", "fgnet", "--detector", "mtcnn"], "error: The images of fgnet are cut by its own face boxes; a detec"),
+        (["--db", "sample", "--detector", "mtcnn"], "error: The images of sample are crops already; a detector plays"),
         (["--db", "csv"], "error: .*--csv labels.csv"),
         (["--db", "csv", "--csv", "gone.csv"], "error: The CSV file gone.csv does not exist"),
         (["--db", "sample", "--count", "0"], "error: .*count 0"),
@@ -95,6 +108,8 @@ def test_list_tells_all_about_every_data_set(tmp_path):
         for text in (data_set.title, data_set.size, data_set.labels, data_set.known_errors, data_set.licence):
             # The first words: a long text may be broken at a hyphen.
             assert " ".join(text.split()[:6]) in card
+        whole = f"expected in {data_set.whole_root or data_set.root}" if data_set.has_whole else "none"
+        assert f"whole pictures {whole}" in card
         assert data_set.source in card and data_set.how_to_get in card and f"expected in {data_set.root}" in card
         assert all(f"--{option} " in card for option in data_set.options)
     one = create_db(tmp_path, "--list", "--db", "fairface")
@@ -131,6 +146,91 @@ def test_margin_of_crops_cut_here(tmp_path):
         assert done.returncode == 0 and "read 1 + rejected 0" in done.stdout, done.stderr
         assert cv2.imread(str(root / "crops" / "images" / "001A05.JPG")).shape[1] == side
     assert "crops/images/001A05.JPG,5,001," in (tmp_path / "meta" / "fgnet.csv").read_text()
+
+
+# A face in the middle of every picture, and a larger one at the left.
+DETECTOR = """
+import numpy as np
+from faces.alignment import TEMPLATE
+from faces.detection import Face
+
+def face(x, y, side):
+    return Face((x, y, x + side, y + side), 0.99, TEMPLATE * side + (x, y))
+
+def detect(image):
+    return [face(0, 30, 60), face(80, 40, 40)]
+"""
+
+
+def save_mat(root, names, boxes):
+    """Write wiki.mat as its publisher does, for these pictures."""
+    paths, locations = np.empty((1, len(names)), dtype=object), np.empty((1, len(names)), dtype=object)
+    paths[0], locations[0] = names, [np.array([box], float) for box in boxes]
+    count = (1, len(names))
+    fields = {
+        "dob": np.full(count, 723671.0),
+        "photo_taken": np.full(count, 2009, np.uint16),
+        "full_path": paths,
+        "gender": np.zeros(count),
+        "face_score": np.full(count, 5.0),
+        "second_face_score": np.full(count, np.nan),
+        "face_location": locations,
+    }
+    savemat(root / "wiki.mat", {"wiki": fields})
+
+
+def write_noise(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (12, 20, 3), np.uint8)
+    cv2.imwrite(str(path), cv2.resize(noise, (200, 120), interpolation=cv2.INTER_CUBIC))
+
+
+def test_aligned_crops_of_whole_pictures(tmp_path):
+    """Each label means the face in its box; without a box the larger one near the middle."""
+    (tmp_path / "own.py").write_text(DETECTOR)
+    root = tmp_path / "data" / "wiki"
+    boxes = [(1, 31, 60, 90), (81, 41, 120, 80), (150, 90, 190, 119), (300, 300, 320, 320)]
+    names = [f"0{index}/{index}_1981-05-05_2009.jpg" for index in range(4)]
+    for index, name in enumerate(names):
+        write_noise(root / name, index)
+    save_mat(root, names, boxes)
+    words = ("--db", "wiki", "--crop", "--detector", "own.py:detect")
+    done = create_db(tmp_path, *words)
+    assert done.returncode == 0 and done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[:3] == [
+        "found 4 = read 2 + rejected 2",
+        "  rejected 1: no face found in the labelled box",
+        "  rejected 1: face box outside the picture",
+    ]
+    assert lines[-1] == (
+        "Its images are below data/wiki: train.py needs data.root=data/wiki, evaluate.py needs --root data/wiki"
+    )
+    table = pd.read_csv(tmp_path / "meta" / "wiki.csv")
+    assert table["img_path"].tolist() == [f"crops/{name}" for name in names[:2]]
+    assert [cv2.imread(str(root / path)).shape for path in table["img_path"]] == [(60, 60, 3), (40, 40, 3)]
+    done = create_db(tmp_path, *words, "--margin", "0.25", "--root", "data/wiki")
+    assert [cv2.imread(str(root / path)).shape for path in table["img_path"]] == [(90, 90, 3), (60, 60, 3)]
+
+
+def test_aligned_crops_of_own_photos(tmp_path):
+    (tmp_path / "own.py").write_text(DETECTOR)
+    write_noise(tmp_path / "photos" / "me.png", 1)
+    (tmp_path / "labels.csv").write_text("img_path,age\nme.png,40\n")
+    words = ("--db", "csv", "--csv", "labels.csv", "--root", "photos")
+    done = create_db(tmp_path, *words, "--crop", "--detector", "own.py:detect")
+    assert done.returncode == 0 and done.stderr == ""
+    assert (tmp_path / "meta" / "csv.csv").read_text().splitlines()[1].startswith("crops/me.png.jpg,40,")
+    assert cv2.imread(str(tmp_path / "photos" / "crops" / "me.png.jpg")).shape == (40, 40, 3)
+
+
+def test_own_detector_that_fails_ends_in_one_line(tmp_path):
+    (tmp_path / "own.py").write_text("def detect(image):\n    raise ValueError('no weights')\n")
+    write_noise(tmp_path / "me.png", 1)
+    (tmp_path / "labels.csv").write_text("img_path,age\nme.png,40\n")
+    done = create_db(tmp_path, "--db", "csv", "--csv", "labels.csv", "--crop", "--detector", "own:detect")
+    assert done.returncode == 2 and not (tmp_path / "meta").exists()
+    assert done.stderr.splitlines() == ["error: The detector own:detect failed: ValueError: no weights"]
 
 
 def test_benchmark_compares_ingest_with_bare_decode(utkface):

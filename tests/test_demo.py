@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_checkpoint import save_checkpoint
 
 import demo
 from faces.detection import crop_face, detect_faces
 from faces.drawing import LONGER_SIDE, SHORTER_SIDE, draw_faces
 from faces.errors import UserError
+from faces.estimates import ROW_COLUMNS, FaceEstimate, label_text
 from faces.images import read_rgb
+from faces.photo_folder import NO_FACE, annotate_folder
 from faces.sample import draw_face
 
 ROOT = Path(demo.__file__).parent
@@ -37,27 +40,6 @@ def run(image_dir, output_dir, *more):
     table = demo.main(["--image_dir", str(image_dir), "--output_dir", str(output_dir), *map(str, more)])
     assert table == output_dir / "faces.csv"
     return read_rows(table)
-
-
-def save_checkpoint(path, outputs=("age", "gender"), margin=0.25):
-    """An untrained model whose heads answer differently to different crops."""
-    import keras
-
-    from keras_impl.checkpoint import save_model
-    from keras_impl.model import build_model
-
-    keras.utils.set_random_seed(0)
-    model = build_model(image_size=32, outputs=outputs, crop={"margin": margin})
-    rng = np.random.default_rng(0)
-    for head in (model.age_head, model.gender_head):
-        for weight in head.trainable_weights if head is not None else ():
-            weight.assign(rng.normal(0, 3, weight.shape))
-    # Fresh running statistics (variance 1) let almost nothing of the picture through; 0.01 saturates every output.
-    for weight in model.backbone.non_trainable_weights:
-        if weight.name == "moving_variance":
-            weight.assign(np.full(weight.shape, 0.1))
-    save_model(model, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -110,16 +92,16 @@ def test_rows_of_faces_are_complete(result):
         assert x1 < x2
         assert y1 < y2
         assert 0.9 <= float(row["confidence"]) <= 1
-        assert 0 <= float(row["age"]) <= 100
+        assert 0 <= float(row["age_low"]) <= float(row["age"]) <= float(row["age_high"]) <= 100
         assert row["gender"] in ("female", "male")
         assert 0.5 <= float(row["gender_probability"]) <= 1
         assert row["error"] == ""
 
 
 def test_picture_without_a_face_and_damaged_file_have_a_row(result):
-    empty = {name: "" for name in demo.COLUMNS}
+    empty = {name: "" for name in ROW_COLUMNS}
     wall, broken = (next(row for row in result[0] if row["img_path"] == name) for name in ("wall.bmp", "broken.jpg"))
-    assert wall == {**empty, "img_path": "wall.bmp"}
+    assert wall == {**empty, "img_path": "wall.bmp", "error": NO_FACE}
     assert broken["error"]
     assert broken == {**empty, "img_path": "broken.jpg", "error": broken["error"]}
 
@@ -144,7 +126,7 @@ def test_predictions_are_those_of_the_crop(result, checkpoint, pictures):
 def test_marked_copies_lie_under_the_same_names(result, pictures):
     rows, output_dir = result
     written = {path.relative_to(output_dir).as_posix() for path in output_dir.rglob("*.*")} - {"faces.csv"}
-    assert written == {row["img_path"] for row in rows if not row["error"]}
+    assert written == {row["img_path"] for row in rows if row["error"] in ("", NO_FACE)}
     np.testing.assert_array_equal(read_rgb(output_dir / "wall.bmp"), read_rgb(pictures / "wall.bmp"))
     marked = read_rgb(output_dir / "party" / "pair.png").astype(int)
     zoom = marked.shape[0] // 160
@@ -190,7 +172,7 @@ def test_age_model_as_weight_file_into_the_default_folder(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("row", "label"),
+    ("known", "label"),
     [
         ({"age": 34.5, "gender": "female", "gender_probability": 0.974}, "35 y, female 97 %"),
         ({"age": 34.49}, "34 y"),
@@ -198,8 +180,8 @@ def test_age_model_as_weight_file_into_the_default_folder(tmp_path, monkeypatch)
         ({}, ""),
     ],
 )
-def test_label(row, label):
-    assert demo._label(row) == label
+def test_label(known, label):
+    assert label_text(FaceEstimate(**known)) == label
 
 
 # === Labels in pictures ===
@@ -256,7 +238,11 @@ def bad_inputs(tmp_path):
     return {
         "folder": (["--image_dir", tmp_path / "missing", *model], "must be a folder"),
         "empty": (["--image_dir", tmp_path / "empty", *model], "No picture"),
-        "detector": ([*there, *model, "--detector", "haar"], "must be one of: mtcnn"),
+        "detector": ([*there, *model, "--detector", "haar"], "Unknown detector 'haar'. Expected one of mtcnn"),
+        "detector_import": ([*there, *model, "--detector", "no_module:find"], "cannot be imported"),
+        "detector_rows": ([*there, *model, "--detector", "numpy:transpose"], "Expected of a detector"),
+        "confidence": ([*there, *model, "--min_confidence", "1.5"], "--min_confidence"),
+        "confidence_nan": ([*there, *model, "--min_confidence", "nan"], "--min_confidence"),
         "margin": ([*there, *model, "--margin", "-1"], "--margin"),
         "margin_nan": ([*there, *model, "--margin", "nan"], "--margin"),
         "output": ([*there, *model, "--output_dir", tmp_path / "in" / "."], "overwritten"),
@@ -265,9 +251,13 @@ def bad_inputs(tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    "case", ["folder", "empty", "detector", "margin", "margin_nan", "output", "output_file", "checkpoint"]
-)
+BAD = (
+    "folder", "empty", "detector", "detector_import", "detector_rows", "confidence", "confidence_nan", "margin",
+    "margin_nan", "output", "output_file", "checkpoint",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
 def test_bad_argument_is_refused(case, tmp_path):
     arguments, message = bad_inputs(tmp_path)[case]
     with pytest.raises(UserError, match=message):
@@ -275,9 +265,23 @@ def test_bad_argument_is_refused(case, tmp_path):
 
 
 def test_picture_that_cannot_be_written_is_an_error_of_the_user(tmp_path):
-    (tmp_path / "one.png").mkdir()
+    (tmp_path / "in").mkdir()
+    Image.fromarray(portrait(2)).save(tmp_path / "in" / "one.png")
+    (tmp_path / "out" / "one.png").mkdir(parents=True)
     with pytest.raises(UserError, match=r"Cannot write to .*one\.png: Is a directory"):
-        demo._write_picture(tmp_path / "one.png", portrait(2))
+        annotate_folder(tmp_path / "in", [Path("one.png")], tmp_path / "out", lambda image: [])
+
+
+def test_name_that_is_not_utf8_has_its_row(tmp_path):
+    (tmp_path / "in").mkdir()
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        Image.fromarray(portrait(2)).save(tmp_path / "in" / name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    annotate_folder(tmp_path / "in", [Path(name)], tmp_path / "out", lambda image: [])
+    assert [row["img_path"] for row in read_rows(tmp_path / "out" / "faces.csv")] == ["caf\\xe9.png"]
+    assert (tmp_path / "out" / name).is_file()
 
 
 def test_damaged_checkpoint_is_refused(tmp_path):

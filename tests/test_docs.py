@@ -74,3 +74,9 @@ DATA_PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 def test_table_of_the_data_page_lists_what_there_is(title, known):
     cells = re.findall(r"^\| (`[^|]+) \|", sections(DATA_PAGE)[title], re.MULTILINE)
     assert [name for cell in cells[1:] for name in re.findall(r"`(\w+)`", cell)] == list(known)
+
+
+def test_table_of_whole_pictures_lists_the_data_sets_that_have_them():
+    cells = re.findall(r"^\| (`[^|]+) \|", sections(DATA_PAGE)["Crops"], re.MULTILINE)
+    named = [name for cell in cells[1:] for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(name for name, data_set in DATASETS.items() if data_set.has_whole)

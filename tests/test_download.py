@@ -100,8 +100,8 @@ def download(home, server):
     return run
 
 
-def data_of(home):
-    return sorted(path.name for path in (home / "data").iterdir())
+def data_of(home, folder="data"):
+    return sorted(path.name for path in (home / folder).iterdir())
 
 
 def gets(server):
@@ -334,3 +334,55 @@ def test_help_and_unknown_name(home, download):
     done = download("wiki", "morph2")
     assert done.returncode == 2 and "unknown data set 'morph2'. Expected any of: imdb wiki imdb_clean" in done.stderr
     assert not (home / "data").exists()
+
+
+YUNET = "face_detection_yunet_2023mar.onnx"
+
+
+@pytest.fixture
+def yunet(home):
+    """Bytes that stand for the detector's file: download.sh expects their checksum instead of the published one."""
+    content = os.urandom(200_000)
+    script = home / "download.sh"
+    text, count = re.subn(r"sha256=[0-9a-f]{64}", f"sha256={hashlib.sha256(content).hexdigest()}", script.read_text())
+    assert count == 1
+    script.write_text(text)
+    return content
+
+
+def test_detector_is_fetched_once(home, server, download, yunet):
+    server.files[f"/{YUNET}"], server.cut = yunet, 90_000
+    done = download("yunet")
+    assert done.returncode == 0 and "predict.py --detector yunet" in done.stdout, done.stderr
+    assert data_of(home) == ["yunet"] and data_of(home / "data" / "yunet", ".") == [YUNET]
+    assert (home / "data" / "yunet" / YUNET).read_bytes() == yunet and len(gets(server)) == 3
+    server.log.clear()
+    done = download("yunet")
+    assert done.returncode == 0 and "already there" in done.stdout and server.log == []
+
+
+@pytest.mark.parametrize("where", ["server", "data"])
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1", bytes(200_000)])
+def test_another_file_is_not_taken_for_the_detector(home, server, download, yunet, where, content):
+    folder = home / "data" / "yunet"
+    if where == "server":
+        server.files[f"/{YUNET}"] = content
+    else:
+        server.files[f"/{YUNET}"] = yunet
+        folder.mkdir(parents=True)
+        (folder / YUNET).write_bytes(content)
+    done = download("yunet")
+    assert done.returncode == 1 and f"{YUNET} is damaged or another edition" in done.stderr
+    assert data_of(folder, ".") == [f"{YUNET}.bad"] and (folder / f"{YUNET}.bad").read_bytes() == content
+    server.files[f"/{YUNET}"] = yunet
+    assert download("yunet").returncode == 0 and (folder / YUNET).read_bytes() == yunet
+
+
+def test_detector_that_no_server_has(home, download):
+    done = download("yunet")
+    assert done.returncode == 1 and "the server answered 404" in done.stderr
+    assert "data/yunet and save it there" in done.stderr and not list((home / "data" / "yunet").iterdir())
+
+
+def test_published_checksum_of_the_detector():
+    assert "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4" in SCRIPT.read_text()

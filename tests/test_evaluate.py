@@ -13,6 +13,7 @@ import pytest
 import evaluate
 from faces.errors import run_main
 from faces.images import read_rgb
+from faces.ingest import ingest, write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "pretrained" / "face_age_gender.keras"
@@ -349,6 +350,34 @@ def test_apparent_and_real_age_by_the_short_name(start, trained, tmp_path):
     error = 1 - np.exp(-((rows["predicted_age"] - rows["apparent_age"]) ** 2) / (2 * rows["apparent_age_std"] ** 2))
     assert summary["age_epsilon_error"]["value"] == pytest.approx(error.mean(), rel=1e-5)
     assert "apparent" in done.stdout and "epsilon" in done.stdout
+
+
+def test_crops_that_differ_from_those_of_the_training_are_told(trained, tmp_path, evaluated):
+    root = tmp_path / "heads"
+    for folder in ("images", "points"):
+        (root / folder).mkdir(parents=True)
+    for index, path in enumerate(sorted((trained.folder / "data" / "sample").glob("*.jpg"))[:12]):
+        shutil.copy(path, root / "images" / f"{index:03d}A{30 + index}.JPG")
+        points = "\n".join(f"{40 + 20 * (i % 5)} {50 + 15 * (i % 7)}" for i in range(68))
+        (root / "points" / f"{index:03d}a{30 + index}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
+    (tmp_path / "fixed.py").write_text(
+        "from faces.alignment import TEMPLATE\nfrom faces.detection import Face\n"
+        "def detect(image):\n    return [Face((30, 40, 130, 150), 1.0, 100 * TEMPLATE + (30, 40))]\n"
+    )
+    words = ("--checkpoint", SHIPPED, "--db", "fgnet", "--root", "heads", "--meta_dir", "tables", "--split", "all")
+    for crop in (False, True):
+        detector = "fixed.py:detect" if crop else None
+        table, rejected = ingest("fgnet", root, crop=crop, detector=detector, progress=False)
+        assert len(table) == 12, rejected
+        write_table(table, tmp_path / "tables" / "fgnet.csv")
+        report, text = evaluated(*words, "--output_dir", f"crop_{crop}")
+        notice = (
+            f"{SHIPPED} was trained on crops with margin 0, aligned; those of fgnet have margin 0.08, not aligned. "
+            "To cut crops that match, run: python create_db.py --db fgnet --crop --margin 0 --root heads"
+        )
+        assert (notice in text.splitlines()) == (not crop) and ("was trained on crops" in text) == (not crop)
+        crops = json.loads((report / "metrics.json").read_text())["crops"]
+        assert crops == ("margin 0, aligned" if crop else "margin 0.08, not aligned")
 
 
 def test_checkpoint_of_another_program(refused, tmp_path):

@@ -22,6 +22,7 @@ ALLOWED = {
 LAZY = {
     ("faces", "mtcnn"): {"detection"},
     ("faces", "matplotlib"): {"report"},
+    ("faces", "pyarrow"): {"picture_paths", "row_files"},
     ("keras_impl", "tensorflow"): {"input", "augment", "training", "export"},
     ("keras_impl", "torch"): {"training"},  # counts the GPUs of Keras' torch backend
     ("keras_impl", "onnx"): {"export"},
@@ -29,6 +30,8 @@ LAZY = {
     ("keras_impl", "openvino"): {"export"},
     ("keras_impl", "ai_edge_litert"): {"export"},
 }
+# Only in keras_impl/web, which loads when a server is asked for, and then at any place.
+SERVER = {"fastapi", "gradio", "starlette", "uvicorn"}
 # Also lazy, and in one module of keras_impl whichever it is.
 ONE_PLACE = {"wandb", "keras_cv"}
 # Scripts leave every framework to keras_impl, and only train.py reads a hydra config.
@@ -81,6 +84,8 @@ def violation(path, name, lazy):
         return None if module == "conftest" else _script_violation(module, name)
     if package not in ALLOWED or name in ALLOWED[package] | {package} or name in sys.stdlib_module_names:
         return None
+    if path.startswith("keras_impl/web/") and name in SERVER | {"cv2", "pydantic"}:
+        return None
     places = {module} if package == "keras_impl" and name in ONE_PLACE else LAZY.get((package, name), set())
     if module not in places:
         return f"{package}/{module} does not import {name}"
@@ -90,6 +95,8 @@ def violation(path, name, lazy):
 def _script_violation(script, name):
     if name in NOT_IN_SCRIPTS:
         return f"a script does not import {name}; keras_impl or faces does"
+    if name in SERVER:
+        return f"a script does not import {name}; keras_impl.web does"
     if name in HYDRA and script != "train":
         return f"only train.py imports {name}"
     return None
@@ -137,6 +144,10 @@ def test_optional_package_has_one_place(package):
         ("faces/splits.py", "def f():\n    import matplotlib"),
         ("faces/report/pictures.py", "from matplotlib.figure import Figure"),
         ("faces/detection.py", "import mtcnn"),
+        ("faces/images.py", "def f():\n    import pyarrow"),
+        ("keras_impl/photos.py", "def f():\n    import gradio"),
+        ("keras_impl/web.py", "import fastapi"),
+        ("demo.py", "def f():\n    import uvicorn"),
     ],
 )
 def test_forbidden_import_is_found(path, source):
@@ -153,6 +164,8 @@ def test_forbidden_import_is_found(path, source):
         ("keras_impl/heads.py", "from . import losses\nfrom .losses import mae\nimport keras, numpy, math"),
         ("torch_ref/heads.py", "import torch.nn.functional as F\nfrom faces.labels import age_grid"),
         ("faces/report/pictures.py", "def f():\n    from matplotlib.figure import Figure"),
+        ("keras_impl/web/page.py", "import gradio as gr"),
+        ("faces/row_files.py", "def f():\n    import pyarrow.parquet as pq"),
         ("parity_tests/test_x.py", "import keras, torch, keras_impl, torch_ref\nfrom parity_tests import tolerances"),
     ],
 )

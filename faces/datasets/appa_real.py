@@ -1,10 +1,11 @@
 """APPA-REAL (Agustsson et al., FG 2017): real age, and the mean and standard deviation of many guesses at the age.
 
-A picture `X.jpg` has a crop `X.jpg_face.jpg` beside it, turned upright, with a margin of 40 %; the crops are read. The
+A picture `X.jpg` has a crop `X.jpg_face.jpg` beside it, turned upright, with a margin of 40 %; either is read. The
 files `allcategories_{train,valid,test}.csv` of a later release (Clapes et al., CVPRW 2018) add gender and ethnicity.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 from faces.datasets.card import DataSet
@@ -24,11 +25,12 @@ IGNORE_LIST = Path(__file__).resolve().parents[2] / "meta" / "appa_real_ignore_l
 _HOW_TO_GET = "./download.sh appa_real"
 
 
-def read(root, *, ignore_list="train"):
+def read(root, *, whole=False, ignore_list="train"):
     """Read `gt_avg_{train,valid,test}.csv` in the folder `root`, of which one is enough.
 
     Args:
         root: folder of the release.
+        whole: name the whole pictures instead of the crops.
         ignore_list: `train` rejects the 118 training images with a bad crop that yu4u/age-gender-estimation lists;
             `none` keeps them.
 
@@ -37,29 +39,31 @@ def read(root, *, ignore_list="train"):
         `img_path, reason`. A standard deviation of 0 stays: all guesses agreed.
 
     Raises:
-        UserError: another `ignore_list`, no label file, one that is no CSV file of the published columns, or no crop.
+        UserError: another `ignore_list`, no label file, one that is no CSV file of the published columns, or no image.
     """
-    ignored = _ignored(ignore_list)
+    suffix = "" if whole else CROP
+    ignored = {f"train/{name}{suffix}" for name in _ignored(ignore_list)}
     named = []
     files = {split: f"gt_avg_{folder}.csv" for split, folder in FOLDERS.items()}
     for split, path in present_files(root, files, how_to_get=_HOW_TO_GET).items():
         attributes = _read_attributes(Path(root) / f"allcategories_{FOLDERS[split]}.csv")
         for row in read_rows(path, columns=COLUMNS):
-            img_path = f"{FOLDERS[split]}/{row['file_name']}{CROP}"
+            img_path = f"{FOLDERS[split]}/{row['file_name']}{suffix}"
             named.append((img_path, row | {"split": split, "attributes": attributes.get(row["file_name"], [])}))
     rows, rejected = read_labels(named, _labels)
-    crops = [name for name in list_images(root) if name.endswith(CROP)]
+    images = [name for name in list_images(root) if name.endswith(CROP) != whole]
     rejected += [(row["img_path"], "on the ignore list") for row in rows if row["img_path"] in ignored]
     rows = [row for row in rows if row["img_path"] not in ignored]
-    return split_rejected(rows, rejected + without_label(crops, dict(named)))
+    return split_rejected(rows, rejected + without_label(images, dict(named)))
 
 
 def _ignored(ignore_list):
+    """Names of the training pictures on the ignore list."""
     if ignore_list not in ("train", "none"):
         raise UserError(f"Expected the ignore list train or none. Received: {ignore_list!r}")
     if ignore_list == "none":
         return set()
-    return {f"train/{row['file_name']}{CROP}" for row in read_rows(IGNORE_LIST, columns=("file_name",))}
+    return {row["file_name"] for row in read_rows(IGNORE_LIST, columns=("file_name",))}
 
 
 def _read_attributes(path):
@@ -91,6 +95,8 @@ DATA_SET = DataSet(
     title="APPA-REAL, real and apparent age",
     read=read,
     root="data/appa-real-release",
+    read_whole=partial(read, whole=True),
+    whole_root="data/appa-real-release",
     margin=0.4,
     aligned=True,
     size="7,591 images (4,113 train, 1,500 validation, 1,978 test)",

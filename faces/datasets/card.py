@@ -13,8 +13,8 @@ class DataSet:
         title: its full name.
         read: `read(root, **options) -> (table, rejected)`, see `faces.datasets`.
         root: the folder where its images are expected.
-        margin: share of the face box added on each side of the crops, the published ones or those cut at ingest.
-        aligned: whether the published crops are rotated upright by their landmarks.
+        margin, aligned: geometry of the crops, the published ones or those cut at ingest, in the terms of
+            `faces.alignment.CropGeometry`.
         size: how many images (and persons, where known) were published.
         labels: which labels there are and how they were made.
         known_errors: what is wrong with it, so that nobody has to find out again.
@@ -26,6 +26,9 @@ class DataSet:
         boxes: whether the images are whole pictures and the reader gives the face boxes `x1, y1, x2, y2`.
         same_pictures: other data sets that show pictures of this one, which must not meet it in training and test.
         detect: whether the images are whole pictures without boxes, in which ingest has to find the face.
+        read_whole: a reader like `read`, of the whole pictures, for a data set whose images are crops; None where they
+            are not published, or where `read` reads them.
+        whole_root: the folder where `read_whole` expects them.
         options: reader options that `create_db.py` offers: name -> line of help. Type and default are those of the
             keyword argument of `read`.
     """
@@ -47,9 +50,21 @@ class DataSet:
     boxes: bool = False
     same_pictures: tuple[str, ...] = ()
     detect: bool = False
+    read_whole: Callable | None = None
+    whole_root: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_cut(self):
         """Whether ingest cuts the crops out of whole pictures."""
         return self.boxes or self.detect
+
+    @property
+    def has_whole(self):
+        """Whether there are whole pictures to cut aligned crops out of."""
+        return self.is_cut or self.read_whole is not None
+
+    @property
+    def whole_reader(self):
+        """The reader of the whole pictures."""
+        return self.read_whole or self.read

@@ -59,10 +59,12 @@ def _labels(row):
 
 DATA_SET = DataSet(
     name="fairface",
-    title="FairFace, crops with margin 0.25",
+    title="FairFace, crops with padding 0.25",
     read=read,
     root="data/fairface",
-    margin=0.25,
+    # The padding of 0.25 is in units of dlib's face chips. What MTCNN finds in 470 of the crops lies where it does in a
+    # crop of UTKFace with a margin of 0.03; half of the faces are within 2.3 degrees of upright.
+    margin=0.03,
     aligned=True,
     size="97,698 images of 224 x 224 pixels (86,744 train, 10,954 validation)",
     labels=(

@@ -1,10 +1,11 @@
-"""IMDB-WIKI (Rothe et al., IJCV 2018): face crops of celebrities, labels in a MATLAB file beside them.
+"""IMDB-WIKI (Rothe et al., IJCV 2018): celebrities, as face crops or whole pictures, labels in a MATLAB file beside.
 
 The age is the year of the photo minus the date of birth, the photo taken to be of mid-year. It is as noisy as the
 pairing of captions and faces: rows with an impossible age, a poor face score or a second face are rejected.
 """
 
 import re
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 
 from faces.datasets.card import DataSet
 from faces.datasets.matlab import read_mat
-from faces.datasets.reading import leaves_folder
+from faces.datasets.reading import BOX_COLUMNS, leaves_folder
 from faces.errors import UserError
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 
@@ -25,16 +26,16 @@ _LAST_ORDINAL = 3_652_059  # 9999-12-31
 _IDENTITY = re.compile(r"([0-9]+)_")
 
 
-def read_imdb(root, *, min_score=1.0, require_gender=False):
+def read_imdb(root, *, whole=False, min_score=1.0, require_gender=False):
     """Read `imdb.mat` in the folder `root`; see `make_tables`. The identity is the celebrity's number (`celeb_id`).
 
     Raises:
         UserError: the file is missing, no MATLAB file, or lacks a field.
     """
-    return _read(root, "imdb", min_score=min_score, require_gender=require_gender)
+    return _read(root, "imdb", whole=whole, min_score=min_score, require_gender=require_gender)
 
 
-def read_wiki(root, *, min_score=1.0, require_gender=False):
+def read_wiki(root, *, whole=False, min_score=1.0, require_gender=False):
     """Read `wiki.mat` in the folder `root`; see `make_tables`. The identity is the number that begins the file name.
 
     The widely used table of 38,138 rows needs `require_gender=True`.
@@ -42,36 +43,39 @@ def read_wiki(root, *, min_score=1.0, require_gender=False):
     Raises:
         UserError: the file is missing, no MATLAB file, or lacks a field.
     """
-    return _read(root, "wiki", min_score=min_score, require_gender=require_gender)
+    return _read(root, "wiki", whole=whole, min_score=min_score, require_gender=require_gender)
 
 
-def _read(root, name, **options):
+def _read(root, name, *, whole, **options):
     path = Path(root) / f"{name}.mat"
     if not path.is_file():
-        raise UserError(f"Expected the labels in {path}, which does not exist. To get them, run: ./download.sh {name}")
+        way = "The archives of whole pictures hold it" if whole else f"To get them, run: ./download.sh {name}"
+        raise UserError(f"Expected the labels in {path}, which does not exist. {way}")
     variable = read_mat(path, (name,))[name]
     try:
-        return make_tables(variable, name, **options)
+        return make_tables(variable, name, whole=whole, **options)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def make_tables(variable, name, *, min_score=1.0, require_gender=False):
+def make_tables(variable, name, *, whole=False, min_score=1.0, require_gender=False):
     """Turn the MATLAB variable `imdb` or `wiki` into the tables of a reader.
 
     Args:
         variable: a 1x1 struct with the fields FIELDS of one length, as `scipy.io.loadmat` returns it.
         name: `imdb` or `wiki`.
+        whole: the images are the whole pictures: give the face boxes too, from the field `face_location`.
         min_score: least face score; images without a face have -inf.
         require_gender: reject rows of unknown gender, as earlier tools did; otherwise they are kept for their age.
 
     Returns:
-        (table, rejected): `img_path, age, gender, identity` and `img_path, reason`.
+        (table, rejected): `img_path, age, gender, identity`, of whole pictures `x1, y1, x2, y2`, and
+        `img_path, reason`.
 
     Raises:
         ValueError: no such struct.
     """
-    fields = _fields(variable, name)
+    fields = _fields(variable, name, (*FIELDS, "face_location") if whole else FIELDS)
     age, birth_reason = taken_age(fields["dob"], fields["photo_taken"])
     paths = fields["full_path"]
     gender = fields["gender"]
@@ -94,6 +98,8 @@ def make_tables(variable, name, *, min_score=1.0, require_gender=False):
     rows = pd.DataFrame(
         {"img_path": paths, "age": age, "gender": _gender_words(gender), "identity": _identities(fields, name)}
     )
+    if whole:
+        rows = rows.assign(**dict(zip(BOX_COLUMNS, fields["face_location"].T)))
     kept = reason == ""
     rejected = rows.loc[~kept, ["img_path"]].assign(reason=reason[~kept])
     return rows[kept].reset_index(drop=True), rejected.reset_index(drop=True)
@@ -122,16 +128,15 @@ def taken_age(dob, photo_taken):
     return np.where(no_birth | no_photo, np.nan, age), reason
 
 
-def _fields(variable, name):
-    """dict of (N,) arrays: `full_path` text, the others float64."""
+def _fields(variable, name, wanted):
+    """dict of (N,) arrays: `full_path` text, the others float64; `face_location` (N, 4)."""
     try:
         struct = variable[0, 0]
-        present = [*FIELDS, "celeb_id"] if "celeb_id" in struct.dtype.names else FIELDS
+        present = [*wanted, "celeb_id"] if "celeb_id" in struct.dtype.names else wanted
         fields = {field: struct[field].ravel() for field in present}
-        fields["full_path"] = np.array([_text(cell) for cell in fields["full_path"]], dtype=object)
-        fields |= {field: _real_numbers(fields[field]) for field in present if field != "full_path"}
+        fields = {field: _READ_FIELD.get(field, _real_numbers)(values) for field, values in fields.items()}
     except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(f"expected a MATLAB struct {name} with {', '.join(FIELDS)}. Received: {error!r}") from None
+        raise ValueError(f"expected a MATLAB struct {name} with {', '.join(wanted)}. Received: {error!r}") from None
     lengths = {field: len(values) for field, values in fields.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"expected fields of equal length. Received: {lengths}")
@@ -144,9 +149,26 @@ def _real_numbers(values):
     return values.astype(np.float64)
 
 
+def _texts(cells):
+    return np.array([_text(cell) for cell in cells], dtype=object)
+
+
 def _text(cell):
     text = np.ravel(cell)
     return str(text[0]).strip() if text.size and text.dtype.kind == "U" else ""
+
+
+def _boxes(cells):
+    """(N, 4) x1, y1, x2, y2 from cells of MATLAB's first and last pixels, which count from 1; NaN for another cell."""
+    boxes = np.full((len(cells), 4), np.nan)
+    for box, cell in zip(boxes, cells):
+        numbers = np.ravel(cell)
+        if numbers.shape == (4,) and numbers.dtype.kind in "fui":
+            box[:] = numbers - np.array([1.0, 1.0, 0.0, 0.0])
+    return boxes
+
+
+_READ_FIELD = {"full_path": _texts, "face_location": _boxes}
 
 
 def _gender_words(gender):
@@ -189,6 +211,8 @@ DATA_SET_IMDB = DataSet(
     name="imdb",
     title="IMDB-WIKI, the IMDB part",
     read=read_imdb,
+    read_whole=partial(read_imdb, whole=True),
+    whole_root="data/imdb",
     root="data/imdb_crop",
     size="460,723 images of 20,284 celebrities, about 7 GB",
     known_errors=f"{_NOISE} About 170,000 rows remain.",
@@ -200,6 +224,8 @@ DATA_SET_WIKI = DataSet(
     name="wiki",
     title="IMDB-WIKI, the Wikipedia part",
     read=read_wiki,
+    read_whole=partial(read_wiki, whole=True),
+    whole_root="data/wiki",
     root="data/wiki_crop",
     size="62,328 images, about 1 GB",
     known_errors=(

@@ -116,6 +116,20 @@ def test_unclear_rows_are_rejected(tmp_path, line, problem):
     assert len(table) == 1 and problem in rejected["reason"].item()
 
 
+def test_whole_pictures(tmp_path):
+    make(tmp_path)
+    (tmp_path / "test" / "stray.jpg").touch()
+    table, rejected = appa_real.DATA_SET.read_whole(tmp_path)
+    crops, _ = appa_real.read(tmp_path)
+    assert [f"{path}_face.jpg" for path in table["img_path"]] == crops["img_path"].tolist() and len(table) == 4
+    assert table.drop(columns="img_path").equals(crops.drop(columns="img_path"))
+    assert dict(rejected.to_numpy().tolist()) == {
+        "train/000025.jpg": "on the ignore list",
+        "test/stray.jpg": "no label",
+    }
+    assert len(appa_real.DATA_SET.read_whole(tmp_path, ignore_list="none")[0]) == 5
+
+
 def test_crops_without_a_label_and_missing_files(tmp_path):
     make(tmp_path)
     (tmp_path / "gt_avg_test.csv").unlink()

@@ -37,6 +37,17 @@ def test_card_says_everything(name):
         assert card.age_edges[0] == 0 and list(card.age_edges) == sorted(set(card.age_edges))
 
 
+def test_whole_pictures_are_known():
+    whole = [name for name in ORDER if DATASETS[name].has_whole]
+    assert whole == [
+        *("imdb", "wiki", "imdb_clean", "utkface_wild", "cacd", "appa_real", "clap2015", "clap2016", "fgnet"),
+        *("morph", "agedb", "csv"),
+    ]
+    for card in DATASETS.values():
+        assert (card.read_whole is None) == (card.whole_root is None)
+        assert not (card.is_cut and card.read_whole)  # `read` gives the whole pictures already
+
+
 @pytest.mark.parametrize("name", ORDER)
 def test_options_are_arguments_of_the_reader_with_a_default(name):
     card = DATASETS[name]

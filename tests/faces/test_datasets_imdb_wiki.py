@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
+from faces.datasets import DATASETS
 from faces.datasets.imdb_wiki import make_tables, read_imdb, read_wiki, taken_age
 from faces.errors import UserError
 from faces.ingest import load_table
@@ -29,6 +30,7 @@ GOOD = {
     "face_score": 4.3,
     "second_face_score": NAN,
     "celeb_id": 6488.0,
+    "face_location": np.array([[111.3, 111.3, 252.7, 252.7]]),
 }
 
 
@@ -48,14 +50,13 @@ def save(folder, rows, name="wiki", leave_out=()):
     """Write rows (dicts that override GOOD) as the publisher's 1x1 struct of 1xN fields."""
     rows = [GOOD | row for row in rows]
     column = {field: [row[field] for row in rows] for field in GOOD}
-    boxes = cells([np.array([[111.3, 111.3, 252.7, 252.7]])] * len(rows))
     struct = {
         "dob": np.array([column["dob"]], dtype=np.float64),
         "photo_taken": np.array([column["photo_taken"]], dtype=np.uint16),
         "full_path": cells([path if isinstance(path, str) else np.zeros((0, 0)) for path in column["full_path"]]),
         "gender": np.array([column["gender"]], dtype=np.float64),
         "name": cells(["Sami Jauhojärvi"] * len(rows)),
-        "face_location": boxes,
+        "face_location": cells(column["face_location"]),
         "face_score": np.array([column["face_score"]], dtype=np.float64),
         "second_face_score": np.array([column["second_face_score"]], dtype=np.float64),
     }
@@ -159,6 +160,31 @@ def test_identities(tmp_path):
     save(tmp_path, [{}, {"full_path": "48/18702648_1923-08-20_2011.jpg"}, {"full_path": "48/nobody.jpg"}])
     identities = read_wiki(tmp_path)[0]["identity"]
     assert identities[:2].tolist() == ["10000217", "18702648"] and identities.isna()[2]
+
+
+@pytest.mark.parametrize("name", ["imdb", "wiki"])
+def test_whole_pictures_bring_their_face_boxes(tmp_path, name):
+    # MATLAB counts pixels from 1 and means both ends: pixel 1 to 2 is the whole of a picture of 2 pixels.
+    boxes = [[1.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0], np.array([[1, 2, 30, 40]], np.uint16), "none"]
+    names = [f"{index:02d}/{index}_1981-05-05_2009.jpg" for index in range(5)]
+    rows = [{"full_path": path, "face_location": box} for path, box in zip(names, boxes)]
+    save(tmp_path, [{"full_path": names[4]}, *rows, {"full_path": "05/5_x.jpg", "second_face_score": 3.0}], name)
+    table, rejected = DATASETS[name].read_whole(tmp_path)
+    assert table["img_path"].tolist() == [names[4], *names[:4]] and rejected["reason"].tolist() == ["second face"]
+    np.testing.assert_array_equal(
+        table[["x1", "y1", "x2", "y2"]],
+        [[110.3, 110.3, 252.7, 252.7], [0, 0, 2, 3], [NAN] * 4, [0, 1, 30, 40], [NAN] * 4],
+    )
+    assert not {"x1", "y1"} & set(DATASETS[name].read(tmp_path)[0])
+
+
+def test_archive_of_whole_pictures_without_labels_or_boxes(tmp_path):
+    with pytest.raises(UserError, match=r"wiki\.mat, which does not exist\. The archives of whole pictures hold it"):
+        DATASETS["wiki"].read_whole(tmp_path)
+    save(tmp_path, [{}], leave_out=["face_location"])
+    with pytest.raises(UserError, match="face_location"):
+        DATASETS["wiki"].read_whole(tmp_path)
+    assert len(read_wiki(tmp_path)[0]) == 1
 
 
 @pytest.mark.parametrize("field", ["dob", "photo_taken", "full_path", "gender", "face_score", "second_face_score"])

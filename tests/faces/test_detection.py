@@ -115,11 +115,6 @@ def test_shrunken_sides_scale_each_by_its_own_factor(monkeypatch):
     np.testing.assert_allclose(face.keypoints, [(width, height)] * 5)
 
 
-def test_unknown_detector_lists_the_known():
-    with pytest.raises(UserError, match=r"Unknown detector 'haar'. Expected one of: mtcnn"):
-        detect_faces(noise(40, 40), "haar")
-
-
 @pytest.mark.parametrize("image", [np.zeros((40, 40), np.uint8), np.zeros((40, 40, 3)), np.zeros((40, 0, 3), np.uint8)])
 def test_what_is_no_picture_is_refused(image):
     with pytest.raises(UserError, match="uint8"):

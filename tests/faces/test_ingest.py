@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faces import splits
-from faces.crops import read_margin
+from faces.alignment import CropGeometry
+from faces.crops import read_geometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.ingest import check_images, drop_conflicting_duplicates, ingest, load_table, read_table, write_table
@@ -280,7 +281,7 @@ def test_fgnet_as_published(tmp_path, margin):
     assert len(table) == 191 and rejected.empty and "x1" not in table
     assert table["img_path"].str.startswith("crops/images/").all()
     wanted = DATASETS["fgnet"].margin if margin is None else margin
-    assert {read_margin(root / path) for path in table["img_path"]} == {wanted}
+    assert {read_geometry(root / path) for path in table["img_path"]} == {CropGeometry(wanted)}
     times = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     again, _ = ingest("fgnet", root, margin=margin, progress=False)
     pd.testing.assert_frame_equal(again, table)

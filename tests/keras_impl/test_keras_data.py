@@ -172,6 +172,18 @@ def test_margin_is_that_of_the_crop_not_of_the_card(in_face_folder):
         write_table(table, in_face_folder / "meta" / "fgnet.csv")
         expected = get_dataset("fgnet").margin if margin is None else margin
         assert crop_geometry(load_data("fgnet")) == {"margin": expected, "aligned": False}
+    (in_face_folder / "fixed.py").write_text(
+        "import numpy as np\nfrom faces.alignment import TEMPLATE\nfrom faces.detection import Face\n"
+        "def detect(image):\n    return [Face((30, 40, 130, 150), 1.0, 100 * TEMPLATE + (30, 40))]\n"
+    )
+    table, rejected = ingest("fgnet", root, crop=True, margin=0.1, detector="fixed.py:detect", progress=False)
+    assert len(table) == 3, rejected
+    write_table(table, in_face_folder / "meta" / "fgnet.csv")
+    assert crop_geometry(load_data("fgnet")) == {"margin": 0.1, "aligned": True}
+    # The user's own list of such crops is understood too.
+    own = pd.read_csv(in_face_folder / "meta" / "fgnet.csv")[["img_path", "age"]]
+    own.to_csv(root / "own.csv", index=False)
+    assert crop_geometry(load_data("csv", csv=str(root / "own.csv"))) == {"margin": 0.1, "aligned": True}
 
 
 def test_groups_that_accuracy_is_measured_by():

@@ -1,0 +1,130 @@
+"""How well detectors find the faces of FG-NET, whose 68 landmarks were placed by hand: python benchmarks/detection.py
+
+One row for each detector: the share of photographs in which a face is found, and of the found ones the share of
+landmarks inside the box, inside the box with a margin of 0.4, and inside aligned crops without and with that margin,
+the share whose eyes both lie within 10 % of the distance between the eyes from the landmarks, and the seconds a picture
+takes, decoding left out. Of several faces the one counts that `create_db.py` would cut.
+
+Exit code 1 where a detector misses a target.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faces.alignment import fit_similarity
+from faces.crops import main_face
+from faces.datasets import get_dataset
+from faces.datasets.fgnet import read_points
+from faces.datasets.reading import list_images
+from faces.detection import DETECTORS, YUNET_FILE, detect_faces
+from faces.errors import UserError, run_main
+from faces.images import read_rgb
+
+PUPILS = (31, 36)  # numbers of FG-NET's landmarks, which are not those of iBUG's scheme
+MARGIN = 0.4
+CLOSE = 0.1
+TARGETS = {"found": 0.97, "box": 0.90, f"box+{MARGIN}": 0.98, "eyes": 0.95}
+
+
+def parse_arguments(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default=get_dataset("fgnet").root, help="folder with images/ and points/ of FG-NET")
+    parser.add_argument("--detector", nargs="+", help="default: all that are there")
+    parser.add_argument("--min_confidence", type=float, default=0.9, help="less certain faces do not count")
+    return parser.parse_args(arguments)
+
+
+def read_photos(root):
+    """List of (picture, landmarks (68, 2)) of all photographs with landmarks."""
+    points = {path.name.lower(): path for path in (Path(root) / "points").glob("*")}
+    photos = []
+    for name in list_images(root):
+        path = points.get(f"{Path(name).stem.lower()}.pts")
+        if path is not None:
+            photos.append((read_rgb(Path(root) / name), np.array(read_points(path))))
+    if not photos:
+        raise UserError(f"Expected photographs in {root}/images with landmarks in {root}/points. Received: none")
+    return photos
+
+
+def measure(photos, detector, min_confidence):
+    """dict of one row of the table: shares, and `seconds`."""
+    detect_faces(photos[0][0], detector)  # loads it
+    rows, seconds = [], []
+    for picture, landmarks in photos:
+        start = time.perf_counter()
+        faces = detect_faces(picture, detector, min_confidence)
+        seconds.append(time.perf_counter() - start)
+        if faces:
+            rows.append(judge(main_face(faces, picture.shape), landmarks))
+    shares = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
+    return {"found": len(rows) / len(photos), **shares, "seconds": float(np.mean(seconds))}
+
+
+def judge(face, landmarks):
+    """dict of the shares of landmarks (68, 2) inside each crop of a face, and whether its eyes are right."""
+    corner, side = np.array(face.box[:2]), np.subtract(face.box[2:], face.box[:2])
+    in_box = (landmarks - corner) / side
+    row = {"box": inside(in_box, 0), f"box+{MARGIN}": inside(in_box, MARGIN)}
+    if face.keypoints is None:
+        return row | dict.fromkeys(("aligned", f"aligned+{MARGIN}", "eyes"), np.nan)
+    turn, origin = fit_similarity(face.keypoints)
+    found = (landmarks @ [1, 1j] - origin) / turn
+    in_aligned = np.column_stack([found.real, found.imag])
+    pupils = landmarks[list(PUPILS)]
+    errors = np.linalg.norm(face.keypoints[:2] - pupils, axis=1) / np.linalg.norm(pupils[0] - pupils[1])
+    return row | {
+        "aligned": inside(in_aligned, 0),
+        f"aligned+{MARGIN}": inside(in_aligned, MARGIN),
+        "eyes": bool((errors <= CLOSE).all()),
+    }
+
+
+def inside(points, margin):
+    """Share of points (N, 2) in the unit square with a margin."""
+    return float(((points >= -margin) & (points <= 1 + margin)).all(axis=1).mean())
+
+
+def table_text(rows):
+    """The rows of detectors {name: dict} and the targets as a Markdown table."""
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    lines = [["detector", *names], ["---"] * (len(names) + 1)]
+    for detector, row in rows.items():
+        shares = [row.get(name, np.nan) for name in names if name != "seconds"]
+        cells = ["-" if np.isnan(share) else f"{100 * share:.1f} %" for share in shares]
+        lines.append([detector, *cells, f"{row['seconds']:.3f}"])
+    lines.append(["target", *(f"{100 * TARGETS[name]:.0f} %" if name in TARGETS else "" for name in names)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main(arguments=None):
+    arguments = parse_arguments(arguments)
+    # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    detectors = arguments.detector or [name for name in DETECTORS if name != "yunet" or YUNET_FILE.is_file()]
+    photos = read_photos(arguments.root)
+    rows = {name: measure(photos, name, arguments.min_confidence) for name in detectors}
+    print(f"{len(photos)} photographs of FG-NET, faces of confidence {arguments.min_confidence:g} or more\n")
+    print(table_text(rows))
+    if "yunet" not in rows and not arguments.detector:
+        print(f"\nyunet was left out: {YUNET_FILE.name} is not there. To fetch it, run: ./download.sh yunet")
+    missed = [f"{name} misses the target of {key}" for name, row in rows.items() for key in missed_targets(row)]
+    print("\n".join(missed))
+    return 1 if missed else 0
+
+
+def missed_targets(row):
+    """Names of the targets that a row misses; the eyes of a detector without keypoints are not judged."""
+    shares = {name: row.get(name, 0.0) for name in TARGETS}
+    return [name for name, share in shares.items() if share < TARGETS[name]]
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,120 @@
+"""From pictures to faces with ages and genders: detect, cut as the training crops were cut, predict."""
+
+import numpy as np
+
+from faces.alignment import CropGeometry, can_cut, cut_face
+from faces.detection import detect_faces
+from faces.errors import UserError
+from faces.estimates import FaceEstimate
+from faces.labels import GENDERS
+from keras_impl import metrics
+from keras_impl.predictor import Predictor
+
+# Where a checkpoint is not calibrated, the interval is that of its age distribution.
+INTERVAL_LEVEL = 0.9
+
+
+class PhotoPredictor:
+    """Finds the faces of pictures and estimates their ages and genders.
+
+    >>> photos = PhotoPredictor.load("pretrained/face_age_gender.keras")      # doctest: +SKIP
+    >>> [estimate.age for estimate in photos(faces.images.read_rgb("a.jpg"))] # doctest: +SKIP
+    [31.2, 58.9]
+
+    Args:
+        predictor: `keras_impl.predictor.Predictor`.
+        detector: see `faces.detection.detect_faces`. min_confidence: less certain faces are left out.
+        margin: share added on each side of a crop; None takes the checkpoint's. Alignment is always the checkpoint's.
+    """
+
+    def __init__(self, predictor, *, detector="mtcnn", margin=None, min_confidence=0.9):
+        self.predictor = predictor
+        self.detector, self.min_confidence = detector, min_confidence
+        crop = predictor.model.crop
+        self.geometry = CropGeometry(crop["margin"] if margin is None else margin, crop["aligned"])
+
+    @classmethod
+    def load(cls, path, **options):
+        """PhotoPredictor of a `.keras` checkpoint; UserError if it is missing or not one of this program."""
+        return cls(Predictor.load(path), **options)
+
+    @property
+    def interval_kind(self):
+        """What the age intervals are: one phrase for the user, empty where there are none."""
+        model = self.predictor.model
+        if level := model.calibration.get("level"):
+            return f"{100 * level:g} % interval, calibrated on {model.calibration['n']} faces"
+        if "age_distribution" in self.predictor.output_keys:
+            return f"central {100 * INTERVAL_LEVEL:g} % of the predicted distribution, not calibrated"
+        return ""
+
+    @property
+    def min_age(self):
+        """The age in years of the first entry of an `age_distribution`."""
+        return self.predictor.model.age_head.min_age
+
+    def __call__(self, image):
+        """The faces of one picture, RGB uint8 (H, W, 3): a list of FaceEstimate, the most confident face first."""
+        return self.estimate_faces([image], [self.detect(image)])[0]
+
+    def detect(self, image):
+        """The faces of a picture that can be cut out: a list of `faces.detection.Face`, the most confident first."""
+        faces = detect_faces(image, self.detector, self.min_confidence)
+        return [face for face in faces if can_cut(face, self.geometry, image.shape)]
+
+    def cut(self, image, face):
+        """The crop of one face at the size of the model, uint8 (S, S, 3)."""
+        return cut_face(image, face, self.geometry, self.predictor.image_size)
+
+    def estimate_faces(self, images, faces):
+        """Predict the detected faces of several pictures together.
+
+        Args:
+            images: pictures, RGB uint8 (H, W, 3). faces: a list of Face for each.
+
+        Returns:
+            A list of FaceEstimate for each picture, in the order of its faces.
+        """
+        crops = [self.cut(image, face) for image, found in zip(images, faces, strict=True) for face in found]
+        estimates = iter(self.estimate_crops(crops, [face for found in faces for face in found]))
+        return [[next(estimates) for _ in found] for found in faces]
+
+    def estimate_crops(self, crops, faces=None):
+        """Predict pictures that are face crops already.
+
+        Args:
+            crops: RGB uint8 arrays (H, W, 3). faces: the Face of each, or None where they are not known.
+
+        Returns:
+            A list of FaceEstimate.
+        """
+        crops = list(crops)
+        faces = [None] * len(crops) if faces is None else faces
+        if not crops:
+            return []
+        return self.describe(self.predictor(crops), faces)
+
+    def describe(self, prediction, faces):
+        """FaceEstimates of N faces from a prediction of the predictor; see `Predictor.__call__`."""
+        if len(faces) != len(next(iter(prediction.values()))):
+            raise UserError(f"Expected a prediction for each of {len(faces)} faces.")
+        distributions = prediction.get("age_distribution")
+        intervals = prediction.get("age_interval")
+        if intervals is None and distributions is not None:
+            intervals = np.asarray(
+                metrics.distribution_interval(distributions, min_age=self.min_age, level=INTERVAL_LEVEL)
+            )
+        return [self._describe_one(prediction, face, row, intervals) for row, face in enumerate(faces)]
+
+    def _describe_one(self, prediction, face, row, intervals):
+        known = {}
+        if "age" in prediction:
+            known["age"] = float(prediction["age"][row])
+        if intervals is not None:
+            known["age_interval"] = tuple(float(end) for end in intervals[row])
+        if "age_distribution" in prediction:
+            known["age_distribution"] = prediction["age_distribution"][row]
+        if "gender" in prediction:
+            index = int(np.argmax(prediction["gender"][row]))
+            known |= {"gender": GENDERS[index], "gender_probability": float(prediction["gender"][row][index])}
+        return FaceEstimate(face=face, **known)

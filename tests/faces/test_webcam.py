@@ -1,0 +1,226 @@
+"""The live picture of a camera, for which a video file stands in, and the window that shows it."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import films
+import numpy as np
+import pytest
+
+from faces import webcam
+from faces.detection import detect_faces
+from faces.errors import UserError
+from faces.estimates import FaceEstimate
+from faces.frames import FrameSource
+from faces.tracking import Tracker
+from faces.video import VideoRecorder
+from faces.webcam import NewestFrames, watch
+
+ROOT = Path(webcam.__file__).parents[1]
+STEP = (3, 1)  # pixels a frame
+DETECTOR = f"{films.__file__}:find_portraits"
+
+
+def estimate(image):
+    return [FaceEstimate(face=face, age=30.0) for face in detect_faces(image, DETECTOR)]
+
+
+class Screen:
+    """Keeps what it is shown, with the times, and ends after `most` pictures."""
+
+    def __init__(self, most=10_000):
+        self.images, self.times, self.most = [], [], most
+
+    def show(self, image):
+        self.images.append(image)
+        self.times.append(time.monotonic())
+
+    def is_ended(self):
+        return len(self.images) >= self.most
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Two seconds of a face that moves."""
+    # The first call imports what it needs.
+    estimate(films.moving_film(1)[0])
+    Tracker().update([], 0.0)
+    return films.write_film(tmp_path_factory.mktemp("film") / "a.mp4", films.moving_film(50, step=STEP), fps=25)
+
+
+def test_film_is_shown_as_a_camera_would(film, tmp_path):
+    screen = Screen()
+    started = time.monotonic()
+    with FrameSource(film) as source, VideoRecorder(tmp_path, "camera0", source.size, source.fps) as recorder:
+        tracker = watch(source, estimate, screen, recorder)
+    assert time.monotonic() - started > 1.9
+    assert tracker.count >= 1
+    assert 10 < len(screen.images) <= 50
+    # Marked from the second picture or so on: the last ones show a label of the model's answer.
+    bare = films.moving_film(50, step=STEP)[-1]
+    assert (np.abs(screen.images[-1].astype(int) - bare).max(axis=2) > 60).sum() > 300
+    # The recording takes as long as what it shows, whatever was dropped.
+    frames, fps = films.read_film(recorder.path)
+    assert fps == 25
+    assert len(frames) == recorder.frames == pytest.approx(50, abs=8)
+
+
+def test_carried_boxes_lie_on_the_face(film, tmp_path):
+    """Each detection is some frames late; the motion makes up for it."""
+
+    def slow(image):
+        time.sleep(0.15)
+        return estimate(image)
+
+    screen = Screen()
+    with FrameSource(film) as source, VideoRecorder(tmp_path, "camera0", source.size, source.fps) as recorder:
+        watch(source, slow, screen, recorder)
+    lines = recorder.table.read_text().splitlines()[1:]
+    assert len(lines) > 20
+    errors = []
+    for line in lines[len(lines) // 2 :]:
+        cells = line.split(",")
+        drawn = 40 + STEP[0] * int(cells[0])
+        errors.append(abs(float(cells[3]) - drawn))
+    # Without the motion they would be 11 to 23 pixels behind.
+    assert np.median(errors) < 9
+
+
+def test_window_goes_on_while_faces_are_looked_for(film):
+    calls = []
+
+    def slow(image):
+        calls.append(image)
+        time.sleep(1)
+        return estimate(image)
+
+    screen = Screen()
+    with FrameSource(film) as source:
+        watch(source, slow, screen)
+    assert len(calls) <= 3
+    assert len(screen.images) > 5 * len(calls)
+    assert max(np.diff(screen.times)) < 0.8
+
+
+def test_user_ends_it(film):
+    screen = Screen(most=5)
+    started = time.monotonic()
+    with FrameSource(film) as source:
+        watch(source, estimate, screen)
+    assert len(screen.images) == 5
+    assert time.monotonic() - started < 1.8
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
+
+
+def test_error_of_the_detector_is_not_lost(film):
+    def fail(image):
+        raise UserError("no detector")
+
+    with FrameSource(film) as source, pytest.raises(UserError, match="no detector"):
+        watch(source, fail, Screen())
+
+
+class Stream:
+    """A camera in the eyes of NewestFrames: gives numbers as frames, as fast as it is allowed to."""
+
+    is_camera = True
+
+    def __init__(self, items):
+        self.allowed = threading.Semaphore(0)
+        self.items = items
+
+    def __iter__(self):
+        for item in self.items:
+            self.allowed.acquire()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert condition()
+
+
+def test_only_the_newest_frame_is_kept():
+    stream = Stream(["a", "b", "c", "d"])
+    with NewestFrames(stream) as frames:
+        assert frames.take(timeout=0.01) is None
+        stream.allowed.release(3)
+        wait_for(lambda: frames._frame == "c")
+        assert frames.take(timeout=1) == "c"
+        assert frames.take(timeout=0.01) is None
+        assert not frames.ended
+        stream.allowed.release(2)
+        assert frames.take(timeout=1) == "d"
+        wait_for(lambda: frames.ended)
+
+
+def test_error_of_the_camera_reaches_who_takes_the_frames():
+    stream = Stream(["a", UserError("unplugged")])
+    with NewestFrames(stream) as frames:
+        stream.allowed.release()
+        assert frames.take(timeout=1) == "a"
+        stream.allowed.release()
+        with pytest.raises(UserError, match="unplugged"):
+            frames.take(timeout=1)
+
+
+# === The screen ===
+
+
+def run_window(code, **environment):
+    code = f"from faces.errors import run_main\nfrom faces.webcam import *\nimport numpy as np\n{code}"
+    environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the display has no name elsewhere")
+@pytest.mark.parametrize(
+    ("display", "reason"), [(None, "neither DISPLAY nor WAYLAND_DISPLAY is set"), (":987", "DISPLAY=:987")]
+)
+def test_missing_display_is_one_clear_line(display, reason):
+    done = run_window("run_main(require_display)", DISPLAY=display, WAYLAND_DISPLAY=None)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no display ")
+    assert reason in done.stderr
+    assert done.stderr.endswith("use --video, --image_dir or --web\n")
+    assert (done.stderr.count("\n"), done.stdout) == (1, "")
+
+
+@contextlib.contextmanager
+def virtual_display():
+    read, write = os.pipe()
+    with subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-nolisten", "tcp"], pass_fds=[write], stderr=subprocess.DEVNULL
+    ) as server:
+        os.close(write)
+        try:
+            with os.fdopen(read) as file:
+                yield f":{file.readline().strip()}"
+        finally:
+            server.terminate()
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb, a display without a screen")
+def test_window_on_a_display():
+    code = """
+require_display()
+with Window("faces") as window:
+    for level in range(5):
+        window.show(np.full((240, 320, 3), level, np.uint8))
+        assert not window.is_ended()
+    cv2.destroyWindow("faces")
+    print(window.is_ended())
+"""
+    with virtual_display() as display:
+        done = run_window(code, DISPLAY=display)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
