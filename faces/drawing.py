@@ -85,8 +85,10 @@ def _fit(canvas, size, box_width, label):
     largest = max(MIN_FONT, min(max(size) // 36, min(size) // 6))
     broken = label.replace(", ", "\n")
     near = min(size[0], 1.3 * box_width)
+    # Among many small faces a label is small too, as long as it can be read.
+    legible = min(0.7, max(MIN_FONT, max(size) // 90) / largest)
     # A label may leave its box rather than become hard to read, but never the picture.
-    for text, room, smallest in ((label, near, 0.8), (broken, near, 0.7), (broken, size[0], 0.0)):
+    for text, room, smallest in ((label, near, 0.8), (broken, near, legible), (broken, size[0], 0.0)):
         font = ImageFont.load_default(largest)
         width = canvas.multiline_textbbox((0, 0), text, font=font)[2] + 2 * _padding(largest)
         points = min(largest, int(largest * room / width))

@@ -80,7 +80,8 @@ def _geometry(data_set, crop, margin):
     if data_set.is_cut:
         return CropGeometry(data_set.margin if margin is None else margin)
     if margin is not None:
-        raise UserError(f"The images of {data_set.name} are crops already; a margin of {margin} cannot be added.")
+        way = " without --crop, which cuts whole pictures" if data_set.has_whole else ""
+        raise UserError(f"The images of {data_set.name} are crops already; a margin of {margin} cannot be added{way}.")
     return None
 
 

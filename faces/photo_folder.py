@@ -22,11 +22,22 @@ def list_photos(folder, output_dir):
     """Names of the pictures below a folder, relative to it, without hidden files and what an earlier run wrote.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or `output_dir` holds pictures that no earlier run wrote and that would be lost.
     """
-    folder, written = Path(folder), Path(output_dir).resolve()
+    folder, output_dir = Path(folder), Path(output_dir)
+    written = output_dir.resolve()
     paths = [Path(picture.path) for picture in list_pictures([folder])]
-    names = [path.relative_to(folder) for path in paths if written not in path.resolve().parents]
+    inside = (
+        [path for path in paths if written in path.resolve().parents] if folder.resolve() in written.parents else []
+    )
+    names = [path.relative_to(folder) for path in paths if path not in inside]
+    if not (output_dir / TABLE).is_file():
+        lost = inside + [output_dir / name for name in names if (output_dir / name).exists()]
+        if lost:
+            raise UserError(
+                f"{lost[0]} is in the output folder, and no earlier run wrote it ({TABLE} is missing). Expected "
+                "another --output_dir, so that no picture is overwritten"
+            )
     if not names:
         raise UserError(f"No picture in {folder}. Expected files ending in {', '.join(SUFFIXES)}")
     return names

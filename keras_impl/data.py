@@ -27,6 +27,8 @@ _HINTS = {
     "gender": 'Label some rows, or leave it away: "model.outputs=[age]"',
 }
 # What divides a data set; a checkpoint remembers these keys, so that "test" means the same rows later.
+# Enough to notice a run of create_db.py that stopped half-way, without opening every file.
+CROPS_LOOKED_AT = 64
 SPLIT_KEYS = ("protocol", "split_csv", "fold", "folds", "val_share", "test_share", "split_seed")
 
 
@@ -274,23 +276,36 @@ def sample_weights(data, weights):
 
 
 def crop_geometry(data):
-    """{"margin", "aligned"} of the crops of a FaceData; of several data sets those of the first, with a warning."""
-    crops = [_crop(name, _first_image(data, name)) for name in data.names]
+    """{"margin", "aligned"} of the crops of a FaceData; of several data sets those of the first, with a warning.
+
+    Raises:
+        UserError: the crops of one data set differ.
+    """
+    crops = [_crop(name, _some_images(data, name)) for name in data.names]
     if any(crop != crops[0] for crop in crops):
         names = ", ".join(data.names)
         _log.warning("The crops of %s differ in margin or alignment; the checkpoint notes the first.", names)
     return asdict(crops[0])
 
 
-def _crop(name, image):
+def _crop(name, images):
     data_set = get_dataset(name)
     # A crop of create_db.py knows how it was cut, which may be otherwise than the data set's.
-    return read_geometry(image) or CropGeometry(data_set.margin, data_set.aligned)
+    told = {read_geometry(image) for image in images} - {None}
+    if len(told) > 1:
+        ways = "; ".join(sorted(map(str, told)))
+        raise UserError(
+            f"The crops of {name} are cut in different ways ({ways}): create_db.py was stopped, or another table "
+            "shares them. Make the table again with create_db.py"
+        )
+    return told.pop() if told else CropGeometry(data_set.margin, data_set.aligned)
 
 
-def _first_image(data, name):
+def _some_images(data, name):
+    """Up to CROPS_LOOKED_AT images of a data set, the first and the last among them."""
     rows = data.table if len(data.names) == 1 else data.table[data.table["db"] == name]
-    return data.root / rows["img_path"].iloc[0]
+    places = np.unique(np.linspace(0, len(rows) - 1, CROPS_LOOKED_AT).astype(int))
+    return [data.root / img_path for img_path in rows["img_path"].iloc[places]]
 
 
 def group_edges(names):

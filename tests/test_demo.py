@@ -20,7 +20,7 @@ from faces.drawing import LONGER_SIDE, SHORTER_SIDE, draw_faces
 from faces.errors import UserError
 from faces.estimates import ROW_COLUMNS, FaceEstimate, label_text
 from faces.images import read_rgb
-from faces.photo_folder import NO_FACE, annotate_folder
+from faces.photo_folder import NO_FACE, annotate_folder, list_photos
 from faces.sample import draw_face
 
 ROOT = Path(demo.__file__).parent
@@ -143,11 +143,24 @@ def test_margin_and_an_output_folder_among_the_pictures(result, checkpoint, pict
     shutil.copy(pictures / "scan.tif", tmp_path)
     (tmp_path / "out").mkdir()
     Image.fromarray(portrait(2)).save(tmp_path / "out" / "old.png")
+    with pytest.raises(UserError, match=r"old\.png is in the output folder, and no earlier run wrote it"):
+        run(tmp_path, tmp_path / "out", "--checkpoint", checkpoint)
+    (tmp_path / "out" / "faces.csv").touch()
     rows = run(tmp_path, tmp_path / "out", "--checkpoint", checkpoint, "--margin", 0)
     assert [row["img_path"] for row in rows] == ["scan.tif"]
     before = next(row for row in result[0] if row["img_path"] == "scan.tif")
     assert rows[0]["x1"] == before["x1"]
     assert rows[0]["age"] != before["age"]
+
+
+def test_output_folder_above_the_pictures(tmp_path):
+    folder, other = tmp_path / "photos", tmp_path / "one.png"
+    folder.mkdir()
+    Image.fromarray(portrait(2)).save(folder / "one.png")
+    assert list_photos(folder, tmp_path) == [Path("one.png")]
+    shutil.copy(folder / "one.png", other)
+    with pytest.raises(UserError, match=r"one\.png is in the output folder"):
+        list_photos(folder, tmp_path)
 
 
 def test_gender_model(tmp_path):
@@ -210,6 +223,17 @@ def test_labels_of_neighbours_do_not_overlap():
     once = [np.argwhere((draw_faces(image, [box], ["50 y, male 90 %"]) > 200).all(axis=2)) for box in boxes]
     together = np.argwhere((draw_faces(image, boxes, ["50 y, male 90 %"] * 3) > 200).all(axis=2))
     assert len(together) == sum(map(len, once))
+
+
+def test_labels_of_fifty_faces_leave_room_for_the_faces():
+    image = np.zeros((1000, 1200, 3), np.uint8)
+    boxes = [(120 * i + 20, 200 * j + 60, 120 * i + 100, 200 * j + 150) for i in range(10) for j in range(5)]
+    marked = draw_faces(image, boxes, ["100 y, female 100 %"] * len(boxes), ["female"] * len(boxes))
+    inside = np.concatenate([marked[y1 + 10 : y2 - 10, x1 + 10 : x2 - 10].reshape(-1, 3) for x1, y1, x2, y2 in boxes])
+    assert (inside == 0).all()
+    # None hides another: each has its white letters.
+    letters = [(marked[y1 - 45 : y1, x1 - 10 : x2] > 200).all(axis=2).sum() for x1, y1, x2, _ in boxes]
+    assert min(letters) > 0.9 * max(letters) > 100
 
 
 def test_picture_without_faces_is_copied():

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from faces.alignment import CropGeometry
+from faces.crops import cut_crops
 from faces.datasets import get_dataset
 from faces.errors import UserError
 from faces.ingest import ingest, write_table
@@ -176,6 +178,7 @@ def test_margin_is_that_of_the_crop_not_of_the_card(in_face_folder):
         "import numpy as np\nfrom faces.alignment import TEMPLATE\nfrom faces.detection import Face\n"
         "def detect(image):\n    return [Face((30, 40, 130, 150), 1.0, 100 * TEMPLATE + (30, 40))]\n"
     )
+    other = {"geometry": CropGeometry(0.5, aligned=True), "detector": "fixed.py:detect"}
     table, rejected = ingest("fgnet", root, crop=True, margin=0.1, detector="fixed.py:detect", progress=False)
     assert len(table) == 3, rejected
     write_table(table, in_face_folder / "meta" / "fgnet.csv")
@@ -184,6 +187,10 @@ def test_margin_is_that_of_the_crop_not_of_the_card(in_face_folder):
     own = pd.read_csv(in_face_folder / "meta" / "fgnet.csv")[["img_path", "age"]]
     own.to_csv(root / "own.csv", index=False)
     assert crop_geometry(load_data("csv", csv=str(root / "own.csv"))) == {"margin": 0.1, "aligned": True}
+    # As if a later run had been stopped after its first crop.
+    cut_crops(table.head(1).assign(img_path="images/001A30.JPG"), root, **other, progress=False)
+    with pytest.raises(UserError, match=r"cut in different ways \(margin 0.1, aligned; margin 0.5, aligned\)"):
+        crop_geometry(load_data("fgnet"))
 
 
 def test_groups_that_accuracy_is_measured_by():
