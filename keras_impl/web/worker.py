@@ -1,0 +1,76 @@
+"""One prediction at a time, in a thread of its own, while the server goes on answering."""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from faces.images import ImageError, read_rgb
+from keras_impl.web.refusals import UNEXPECTED, Refused, busy
+
+MAX_WAITING = 8
+MAX_PIXELS = 50_000_000
+
+_log = logging.getLogger(__name__)
+
+
+class PhotoWorker:
+    """Decodes pictures and finds and estimates their faces, one after the other.
+
+    Args:
+        photos: `keras_impl.photos.PhotoPredictor`.
+        max_waiting: how many pictures may wait for the one that is looked at.
+    """
+
+    def __init__(self, photos, *, max_waiting=MAX_WAITING):
+        self.photos = photos
+        self._thread = _make_thread()
+        self._places, self._taken = max_waiting + 1, 0
+
+    @property
+    def waiting(self):
+        """How many pictures wait."""
+        return max(0, self._taken - 1)
+
+    async def run(self, describe, data):
+        """`describe(image, estimates)` of an encoded picture, made in the thread.
+
+        Args:
+            describe: function of an RGB picture, uint8 (H, W, 3), and its list of FaceEstimate.
+            data: bytes of the picture.
+
+        Raises:
+            Refused: not a picture (400), one of too many pixels (413), a failed prediction (500), no place (503).
+        """
+        if self._taken >= self._places:
+            raise busy()
+        self._taken += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, describe, data)
+        finally:
+            self._taken -= 1
+
+    def close(self):
+        """Finish what is being looked at and drop what waits; a later picture starts another thread."""
+        self._thread.shutdown(cancel_futures=True)
+        self._thread = _make_thread()
+
+    def _work(self, describe, data):
+        image = _decode(data)
+        try:
+            return describe(image, self.photos(image))
+        except Exception:  # a detector or a net may raise anything, and the next picture must find the server alive
+            _log.exception("A prediction failed.")
+            raise Refused(500, UNEXPECTED) from None
+
+
+def _make_thread():
+    return ThreadPoolExecutor(1, thread_name_prefix="prediction")
+
+
+def _decode(data):
+    try:
+        return read_rgb(data, max_pixels=MAX_PIXELS)
+    except ImageError as error:
+        if error.reason.startswith("too large"):
+            raise Refused(413, f"The picture has too many pixels: at most {MAX_PIXELS:,} are taken.") from None
+        raise Refused(400, f"This cannot be read as a picture: {error.reason}.") from None
