@@ -21,8 +21,8 @@ NO_FACE = "no face found"
 MAX_AHEAD = 256  # pictures decoded and not yet used
 MAX_AHEAD_BYTES = 256 * 2**20
 IDLE = 0.5  # seconds without a new picture after which a part of a batch is predicted
-AT_ONCE = 2  # predictions: parts of one that keep a single core busy leave the others to the next one
 MAX_WAIT = 2.0  # seconds after which it is predicted even if pictures keep coming
+AT_ONCE = 2  # predictions: where one keeps a single core busy, the other cores do a part of the next
 
 
 @dataclass(eq=False)

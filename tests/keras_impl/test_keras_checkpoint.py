@@ -208,7 +208,7 @@ def test_prediction_has_years_and_probabilities(predictor):
     }
     np.testing.assert_allclose(prediction["gender"].sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(prediction["age"], prediction["age_distribution"] @ np.arange(101), rtol=1e-4)
-    assert (predictor.image_size, predictor.margin) == (SIZE, 0.3)
+    assert (predictor.image_size, predictor.model.crop["margin"]) == (SIZE, 0.3)
     assert_same(prediction, predict(predictor.model), rtol=1e-5)
 
 
@@ -227,6 +227,26 @@ def test_arrays_of_any_size_and_paths(predictor, tmp_path):
     assert_same(predictor(paths), from_arrays, rtol=1e-6)
     assert_same(predictor([str(paths[0]), images[1], paths[2]]), from_arrays, rtol=1e-6)
     assert_same(predictor(str(paths[1])), {name: value[1:2] for name, value in from_arrays.items()}, rtol=1e-5)
+
+
+def test_images_are_read_batch_by_batch(predictor):
+    class Counted(list):
+        read = 0
+
+        def __iter__(self):
+            for image in super().__iter__():
+                self.read += 1
+                yield image
+
+    images = Counted([*faces(), np.zeros(3, np.uint8)] * 100)
+    with pytest.raises(UserError, match="uint8 RGB array"):
+        predictor(images, batch_size=2)
+    assert images.read == 7
+
+
+def test_batch_without_faces_is_refused(predictor):
+    with pytest.raises(UserError, match=r"A batch needs at least one face\. Received: batch_size=0"):
+        predictor(faces(), batch_size=0)
 
 
 def test_no_images_give_empty_arrays(predictor):

@@ -1,0 +1,152 @@
+"""Estimate the ages and genders of the faces in pictures: one table row a face.
+
+python predict.py photos > faces.csv                       a folder with its subfolders
+python predict.py a.jpg "2024/**/*.png" list.csv           files, patterns, lists with a column img_path
+python predict.py photos --output faces.parquet --resume   go on with a run that was stopped
+find . -name "*.jpg" | python predict.py --crops           face crops instead of whole pictures
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tqdm import tqdm
+
+from faces.alignment import MAX_MARGIN
+from faces.detection import DETECTORS
+from faces.errors import UserError, run_main
+from faces.picture_paths import STDIN, check_paths, list_pictures, without_done
+from faces.row_files import FORMATS, RowStream, check_output, choose_format, open_rows
+from keras_impl.streaming import NO_FACE, check_detector, stream_estimates
+
+CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
+DETECTION = ("detector", "margin", "min_confidence")
+
+
+def main(arguments=None):
+    options = parse_arguments(arguments)
+    check(options)
+    photos = load_photos(options)
+    try:
+        with open_table(options) as table:
+            counts = predict(options, photos, table)
+    except KeyboardInterrupt:
+        if options.output:
+            word = "--resume instead of --overwrite" if options.overwrite else "--resume"
+            print(f"\nTo go on: the same command with {word}. What is done is kept.", file=sys.stderr)
+        raise
+    print(summary(counts, photos), file=sys.stderr)
+
+
+def parse_arguments(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="file, folder, quoted pattern, list (.csv or .parquet with a column img_path, .txt with a path a line), "
+        "or - for a path a line from standard input, which is also the default",
+    )
+    parser.add_argument("--output", type=Path, help="FILE.csv, .jsonl or .parquet; default: CSV to standard output")
+    parser.add_argument("--format", choices=FORMATS, help="default: what the name of --output says")
+    parser.add_argument("--resume", action="store_true", help="keep the rows in --output and do only what is missing")
+    parser.add_argument("--overwrite", action="store_true", help="replace an --output that is there")
+    parser.add_argument("--crops", action="store_true", help="the pictures are face crops: look for no faces in them")
+    parser.add_argument("--root", help="folder of the paths in lists; default: that of each list")
+    parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
+    parser.add_argument("--detector", help=f"{', '.join(DETECTORS)}, or module:function; default: mtcnn")
+    parser.add_argument("--margin", type=float, help="share of the box added on each side; default: the checkpoint's")
+    parser.add_argument("--min_confidence", type=float, help="less certain faces are left out; default: 0.9")
+    parser.add_argument("--batch_size", type=int, default=64, help="faces predicted together")
+    parser.add_argument("--workers", type=int, help="threads that read pictures; default: one a processor")
+    options = parser.parse_args(arguments)
+    if not options.paths and not os.isatty(0):
+        options.paths = [STDIN]
+    return options
+
+
+def check(options):
+    """Refuse what cannot work before a framework is loaded, which takes seconds."""
+    for name, low, high in (
+        ("margin", 0, MAX_MARGIN),
+        ("min_confidence", 0, 1),
+        ("batch_size", 1, 4096),
+        ("workers", 1, 256),
+    ):
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            raise UserError(f"--{name} must be {low} to {high}. Received: {value}")
+    for name in DETECTION:
+        if options.crops and getattr(options, name) is not None:
+            raise UserError(f"--crops looks for no faces, so it takes no --{name}.")
+    check_paths(options.paths, root=options.root)
+    options.format = choose_format(options.output, options.format)
+    if options.output:
+        check_output(options.output, options.format, resume=options.resume, overwrite=options.overwrite)
+        if any(os.path.realpath(path) == os.path.realpath(options.output) for path in options.paths):
+            raise UserError(f"--output {options.output} is one of the lists to read.")
+    elif options.resume or options.overwrite:
+        raise UserError("--resume and --overwrite need a file: --output FILE")
+    if not options.checkpoint.is_file():
+        raise UserError(f"There is no checkpoint {options.checkpoint}. Train one: python train.py")
+
+
+def load_photos(options):
+    """The PhotoPredictor, its detector tried out."""
+    # TensorFlow's notices about the machine are no news to somebody who wants to see faces.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    chosen = {name: getattr(options, name) for name in DETECTION if getattr(options, name) is not None}
+    if not options.crops:
+        check_detector(chosen.get("detector", "mtcnn"))
+    from keras_impl.photos import PhotoPredictor
+
+    return PhotoPredictor.load(options.checkpoint, **chosen)
+
+
+def open_table(options):
+    if options.output is None:
+        return RowStream(sys.stdout.buffer, options.format)
+    return open_rows(options.output, options.format, resume=options.resume)
+
+
+def predict(options, photos, table):
+    """Write the rows of all pictures; returns how many there were of each kind."""
+    found = list_pictures(options.paths, root=options.root)
+    results = stream_estimates(
+        without_done(found, table.done()),
+        photos,
+        crops=options.crops,
+        batch_size=options.batch_size,
+        workers=options.workers,
+    )
+    counts = Counter({"done before": table.done_count})
+    # A bar between rows on one terminal is of no use.
+    hidden = True if options.output is None and os.isatty(1) else None
+    for result in tqdm(results, "pictures", unit="", disable=hidden):
+        table.write(result.rows())
+        counts["pictures"] += 1
+        counts["faces"] += len(result.estimates)
+        counts["without a face"] += result.error == NO_FACE
+        counts["unreadable"] += result.error not in (None, NO_FACE)
+    table.finish()
+    return counts
+
+
+def summary(counts, photos):
+    text = (
+        f"{counts['pictures']} pictures: {counts['faces']} faces, {counts['without a face']} without a face, "
+        f"{counts['unreadable']} unreadable"
+    )
+    if counts["done before"]:
+        text += f"; {counts['done before']} more were done before"
+    if photos.interval_kind:
+        text += f". age_low and age_high: {photos.interval_kind}"
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
