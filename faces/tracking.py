@@ -18,6 +18,8 @@ MIN_IOU = 0.3  # SORT's; boxes that overlap less are two faces
 MAX_MISSED, MAX_GAP = 2, 1.0
 # Of two faces that pass each other, the one that is in sight goes on in sight.
 HIDDEN_WEIGHT = 0.8
+# How far a face may have gone, in sides of its box, and how much grown, from its first detection to its second.
+MAX_FIRST_STEP, MAX_FIRST_GROWTH = 1.5, 1.5
 MEMORY = 5  # detections that determine a velocity; more are slow to turn, fewer take noise for motion
 
 
@@ -55,15 +57,31 @@ class Tracker:
 
     def _join(self, estimates, time):
         """{index of the estimate: its Track}."""
+        boxes = [estimate.face.box for estimate in estimates]
+        joined = self._join_overlapping(boxes, time)
+        return joined | self._join_near(boxes, joined)
+
+    def _join_overlapping(self, boxes, time):
         # Takes a quarter of a second to import, which `--help` need not wait for.
         from scipy.optimize import linear_sum_assignment
 
         predicted = [track.motion.predict(time) for track in self._tracks]
-        overlaps = box_iou(predicted, [estimate.face.box for estimate in estimates])
+        overlaps = box_iou(predicted, boxes)
         overlaps[overlaps < MIN_IOU] = 0
         overlaps *= np.reshape([HIDDEN_WEIGHT if track.missed else 1.0 for track in self._tracks], (-1, 1))
         pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
         return {int(i): self._tracks[row] for row, i in pairs if overlaps[row, i] > 0}
+
+    def _join_near(self, boxes, joined):
+        """How fast a face moves that was seen once nobody knows: it may have gone where it overlaps itself no more.
+
+        Joined are a track and a box that are near each other and near no others.
+        """
+        tracks = [track for track in self._tracks if track.motion.is_unknown and track not in joined.values()]
+        left = [i for i in range(len(boxes)) if i not in joined]
+        near = _are_near([track.motion.box for track in tracks], [boxes[i] for i in left])
+        is_only = near & (near.sum(axis=0) == 1) & (near.sum(axis=1, keepdims=True) == 1)
+        return {left[column]: tracks[row] for row, column in np.argwhere(is_only)}
 
 
 class Track:
@@ -92,7 +110,12 @@ class Track:
         return self._mean.estimate(Face(tuple(self.motion.predict(time).tolist()), None))
 
     def is_over(self, time):
-        """Whether the face has been out of sight for so long that another may be in its place."""
+        """Whether the face has been out of sight for so long that another may be in its place.
+
+        A face that was seen once may be anywhere by then: whoever is in its place is another one.
+        """
+        if self.motion.is_unknown and self.missed:
+            return True
         return self.missed > MAX_MISSED and time - self.seen > MAX_GAP
 
     def _take(self, estimate, time):
@@ -112,6 +135,16 @@ class Motion:
         self._box, self._time = np.array(box, dtype=float), time
         self._velocity = np.zeros(2)
         self._count = 1
+
+    @property
+    def is_unknown(self):
+        """Whether it was seen once only, and stands still therefore."""
+        return self._count == 1
+
+    @property
+    def box(self):
+        """The box (4,) at the time of the last detection."""
+        return self._box
 
     def predict(self, time):
         """The box (4,) at `time`: x1, y1, x2, y2."""
@@ -163,6 +196,16 @@ def box_iou(first, second):
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
     union = areas[0][:, None] + areas[1][None] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def _are_near(first, second):
+    """Whether each box may be each of the others one detection later: (N, 4) and (M, 4) -> (N, M), bool."""
+    first, second = (np.asarray(boxes, dtype=float).reshape(-1, 4) for boxes in (first, second))
+    centres = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (first, second)]
+    sides = [np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) for boxes in (first, second)]
+    distances = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=2)
+    small, large = np.minimum.outer(*sides), np.maximum.outer(*sides)
+    return (distances < MAX_FIRST_STEP * small) & (large < MAX_FIRST_GROWTH * small)
 
 
 def _to_numbers(estimate):

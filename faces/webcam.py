@@ -17,6 +17,7 @@ from faces.video import mark_faces, visible_faces
 
 POLL = 0.03  # seconds between two looks at the keyboard
 ESCAPE = 27
+MAX_AGE = 1.0  # seconds that a detection is shown, or twice as long as it took: the next one is overdue then
 
 
 def watch(source, estimate, window, recorder=None):
@@ -24,6 +25,7 @@ def watch(source, estimate, window, recorder=None):
 
     A thread reads the camera, another one looks for faces: each time in the newest frame, since that takes longer than
     a frame lasts. What is shown is always the newest frame too; the motion of the faces carries the boxes on to it.
+    Nothing is shown before the first detection, which may take seconds.
 
     Args:
         source: FrameSource; the path of a video plays it as if it came from a camera.
@@ -33,13 +35,14 @@ def watch(source, estimate, window, recorder=None):
     Returns:
         Tracker; its `count` is the number of faces followed.
     """
-    tracker, cuts, analysis = Tracker(), SceneCuts(), None
+    tracker, cuts, analysis, started, outdated = Tracker(), SceneCuts(), None, None, None
     with NewestFrames(source) as frames, ThreadPoolExecutor(1) as worker:
         while not (frames.ended or window.is_ended()):
             frame = frames.take(timeout=POLL)
             if analysis is not None and analysis.done():
-                tracker.update(*analysis.result())
-                analysis = None
+                found, seconds, duration = analysis.result()
+                tracker.update(found, seconds)
+                analysis, outdated = None, time.monotonic() + max(MAX_AGE, 2 * duration)
             if frame is None:
                 continue
             if cuts.is_cut(frame.image):
@@ -47,13 +50,22 @@ def watch(source, estimate, window, recorder=None):
                 tracker.forget()
                 analysis = None
             if analysis is None:
-                analysis = worker.submit(lambda frame=frame: (estimate(frame.image), frame.time))
-            faces = visible_faces(tracker, frame.time, source.size)
+                analysis = worker.submit(_analyse, estimate, frame)
+            if outdated is None:
+                continue
+            started = frame.time if started is None else started
+            faces = visible_faces(tracker, frame.time, source.size) if time.monotonic() < outdated else []
             marked = mark_faces(frame.image, faces)
             window.show(marked)
             if recorder is not None:
-                _record(recorder, marked, faces, frame.time)
+                _record(recorder, marked, faces, frame.time - started)
     return tracker
+
+
+def _analyse(estimate, frame):
+    """(list of FaceEstimate, time of the frame, seconds that it took)."""
+    begun = time.monotonic()
+    return estimate(frame.image), frame.time, time.monotonic() - begun
 
 
 def _record(recorder, marked, faces, seconds):
@@ -120,14 +132,15 @@ class NewestFrames:
 class Window:
     """A window on the screen; q, Esc or its close button end it. A context manager that closes it.
 
+    It opens with the first picture.
+
     Call `require_display` first: without a screen OpenCV aborts the program.
     """
 
     def __init__(self, title):
         # Qt misses fonts, which this window has no use for, and says so five times.
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
-        self._title, self._is_sized, self._was_seen = title, False, False
-        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        self._title, self._is_open, self._was_seen = title, False, False
 
     def __enter__(self):
         return self
@@ -137,13 +150,16 @@ class Window:
 
     def show(self, image):
         """Show an RGB picture, uint8 (H, W, 3)."""
-        if not self._is_sized:
+        if not self._is_open:
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(self._title, image.shape[1], image.shape[0])
-            self._is_sized = True
+            self._is_open = True
         cv2.imshow(self._title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def is_ended(self):
         """Whether the user has ended it since the last call."""
+        if not self._is_open:
+            return False
         if cv2.waitKey(1) & 0xFF in (ESCAPE, ord("q"), ord("Q")):
             return True
         try:

@@ -102,6 +102,14 @@ def test_rate_that_is_none_is_measured(tmp_path, nominal):
     assert frames._usable_rate(nominal, single) == frames.DEFAULT_FPS
 
 
+def test_times_count_from_the_first_frame(tmp_path, monkeypatch):
+    """What a clock shows at the beginning is anything, as in a part of a broadcast."""
+    path = films.write_film(tmp_path / "a.mp4", films.moving_film(4))
+    position = FrameSource._position
+    monkeypatch.setattr(FrameSource, "_position", lambda self: 5000.0 + position(self))
+    np.testing.assert_allclose([frame.time for frame in read(path)[1]], np.arange(4) / films.FPS)
+
+
 def test_times_that_stand_still_go_on(tmp_path, monkeypatch):
     path = films.write_film(tmp_path / "a.mp4", films.moving_film(4))
     monkeypatch.setattr(FrameSource, "_position", lambda self: math.nan)

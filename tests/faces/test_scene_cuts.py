@@ -1,11 +1,12 @@
 """Cuts of a film, as against motion in it."""
 
+import cv2
 import films
 import numpy as np
 import pytest
 
 from faces.sample import draw_face
-from faces.scene_cuts import SceneCuts
+from faces.scene_cuts import MIN_PIXEL_CHANGE, SIDE, SceneCuts
 
 
 def cuts(film):
@@ -30,6 +31,16 @@ def test_motion_is_no_cut(step):
     for seed in range(4):
         assert cuts(scene(seed, 4, step)) == []
     assert cuts(films.moving_film(10, step=(20, 5))) == []
+
+
+def test_fast_pan_is_no_cut():
+    """Every pixel changes, by more than from scene to scene, but the colours stay."""
+    cells = np.random.default_rng(0).choice([40, 100, 160, 220], (24, 48, 3)).astype(np.uint8)
+    wide = cells.repeat(10, axis=0).repeat(10, axis=1)
+    film = [wide[:, x : x + 320] for x in range(0, 160, 20)]
+    small = np.array([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in film], dtype=float)
+    assert np.abs(np.diff(small, axis=0)).mean(axis=(1, 2, 3)).min() > 2 * MIN_PIXEL_CHANGE
+    assert cuts(film) == []
 
 
 def test_change_of_light_is_no_cut():

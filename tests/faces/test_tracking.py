@@ -113,6 +113,43 @@ def test_without_motion_crossing_faces_would_swap(monkeypatch):
         test_crossing_faces_keep_their_numbers()
 
 
+@pytest.mark.parametrize("step", [60, 80, 140])
+def test_fast_faces_pass_each_other(step):
+    """Boxes of a face do not overlap from detection to detection: only its motion tells where to look for it."""
+    count = 1200 // step
+    film = []
+    for i in range(count):
+        front, behind = seen(step * i, 20), seen(1100 - step * i, 60)
+        film.append([front] if abs(1100 - 2 * step * i) <= 60 else [behind, front])
+    numbers, tracker = follow(film)
+    assert tracker.count == 2
+    assert sorted(map(len, numbers.values())) == [1, 1], numbers
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([seen(0)], [seen(160)]),
+        ([seen(0)], [FaceEstimate(face=Face(box_at(80, 80, 160), 1.0))]),
+        ([seen(0)], [seen(-80), seen(80)]),
+        ([seen(-80), seen(80)], [seen(0)]),
+    ],
+    ids=["far", "larger", "two to go to", "two to come from"],
+)
+def test_no_doubtful_second_detection(first, second):
+    tracker = Tracker()
+    tracker.update(first, 0.0)
+    tracker.update(second, STEP)
+    numbers = {number for number, _ in tracker.faces(STEP)}
+    assert numbers.isdisjoint(range(1, len(first) + 1))
+
+
+def test_face_seen_once_is_not_waited_for():
+    """Whoever comes past there later is another one."""
+    film = [[seen(0, 20)], [], [seen(10, 60)]]
+    assert follow(film)[0] == {20: {1}, 60: {2}}
+
+
 def test_face_that_is_missed_keeps_its_number():
     film = [[] if i in (4, 5, 9) else [seen(15.0 * i, 30)] for i in range(14)]
     numbers, tracker = follow(film)

@@ -17,7 +17,7 @@ from faces.errors import UserError
 from faces.estimates import FaceEstimate
 from faces.frames import FrameSource
 from faces.tracking import Tracker
-from faces.video import COLUMNS, VideoRecorder, annotate_video, mark_faces, visible_faces
+from faces.video import COLUMNS, FrameClock, VideoRecorder, annotate_video, mark_faces, visible_faces
 
 ROOT = Path(video.__file__).parents[1]
 DETECTOR = f"{films.__file__}:find_portraits"
@@ -121,6 +121,103 @@ def test_rate_is_kept(tmp_path, fps):
     *_, frames, written = annotate(path, tmp_path / "out")
     assert len(frames) == 4
     assert written == pytest.approx(fps, rel=1e-4)
+
+
+@pytest.mark.parametrize("fps", [65.5361, 66.667, 75.003, 119.873, 239.763])
+def test_rates_that_the_codec_has_not_are_rounded(tmp_path, fps):
+    with VideoRecorder(tmp_path, "a", (480, 360), fps) as recorder:
+        for i in range(4):
+            recorder.write(films.draw_frame([]), [], i / fps)
+    frames, written = films.read_film(recorder.path)
+    assert len(frames) == 4
+    assert written == pytest.approx(recorder.fps) == pytest.approx(fps, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("size", "written"), [((9000, 400), (8190, 364)), ((40, 8192), (40, 8190)), ((20, 3000), (56, 8190))]
+)
+def test_huge_frames_are_shrunk(tmp_path, size, written):
+    """The last ones would become huge by being enlarged for the label."""
+    image = films.draw_frame([], size)
+    face = FaceEstimate(face=Face((2, 2, 16, 16), 1.0), age=30)
+    with VideoRecorder(tmp_path, "a", size, 25) as recorder:
+        for faces in ([], [(1, face)]):
+            recorder.write(mark_faces(image, faces), faces, 0.04 * recorder.frames)
+    assert [frame.shape[1::-1] for frame in films.read_film(recorder.path)[0]] == [written] * 2
+
+
+# === Times ===
+
+
+def places(times, fps):
+    clock = FrameClock(fps)
+    return [clock.place(seconds) for seconds in times]
+
+
+@pytest.mark.parametrize("fps", [1 / 3, 23.976, 30.0, 59.94, 240.0])
+@pytest.mark.parametrize("digits", [3, 9])
+@pytest.mark.parametrize("error", [-1e-4, 0, 1e-4])
+def test_constant_rate_is_one_to_one(fps, digits, error):
+    """Some formats round times to milliseconds, and rates to a few digits."""
+    times = np.round(np.arange(50_000) / fps, digits)
+    assert places(times, fps * (1 + error)) == list(range(50_000))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_of_a_varying_rate_come_at_their_times(seed):
+    rng = np.random.default_rng(seed)
+    times = np.cumsum(rng.choice([0.01, 0.04, 0.05, 0.3], 500)) - 0.01
+    times -= times[0]
+    fps = 500 / times[-1]
+    found = np.array(places(times, fps))
+    assert np.diff(found).min() == 0
+    assert np.diff(found).max() > 2
+    # Where there is no room for a frame, the one before is shown.
+    shown = np.diff(found, prepend=-1) > 0
+    assert np.abs(found[shown] - times[shown] * fps).max() <= 0.75 + 1e-9
+    assert np.abs(found - times * fps).max() < 1.75
+
+
+def test_slow_change_of_the_rate_is_followed():
+    times = np.concatenate([np.arange(9000) / 29, 9000 / 29 + np.arange(9000) / 31])
+    fps = len(times) / times[-1]
+    assert np.abs(np.array(places(times, fps)) - times * fps).max() < 1.75
+
+
+def test_pause_after_a_long_steady_part():
+    times = np.arange(video.STEADY + 50) / 25
+    times[-40:] += 2.0
+    assert places(times, 25) == [*range(video.STEADY + 10), *range(video.STEADY + 60, video.STEADY + 100)]
+
+
+def test_jump_of_damaged_timestamps_is_not_waited_for():
+    times = np.array([0.0, 0.1, 0.2, 0.3 + 2 * video.MAX_STILL, 0.4 + 2 * video.MAX_STILL])
+    assert places(times, 10) == [0, 1, 2, 3, 4]
+
+
+def test_film_of_a_varying_rate(tmp_path):
+    """Levels of grey tell the frames apart: six in 0.6 s, two of half a second, six in 0.6 s."""
+    film = [np.full((360, 480, 3), 20 + 15 * i, np.uint8) for i in range(14)]
+    path = films.write_film(tmp_path / "a.mp4", film)
+    clock = films.film_clock(path)
+    films.retime_film(path, [clock // 10] * 6 + [clock // 2] * 2 + [clock // 10] * 6)
+    with FrameSource(path) as source:
+        times = [frame.time for frame in source]
+    seen = []
+
+    def look(image):
+        seen.append(image)
+        return [FaceEstimate(face=Face((100, 100, 200, 200), 1.0), age=30)]
+
+    _, _, rows, frames, fps = annotate(path, tmp_path / "out", estimate=look)
+    assert len(seen) == 14
+    assert [row["frame"] for row in rows] == [str(i) for i in range(14)]
+    assert [row["time_s"] for row in rows] == [f"{seconds:.3f}" for seconds in times]
+    shown = [round((float(frame[-20:, -20:].mean()) - 20) / 15) for frame in frames]
+    assert len(shown) / fps == pytest.approx(2.2, abs=1.5 / fps)
+    assert [shown.count(i) for i in (6, 7)] == [pytest.approx(0.5 * fps, abs=1)] * 2
+    for place, number in enumerate(shown):
+        assert times[number] == pytest.approx(place / fps, abs=1 / fps) or shown[place - 1] == number
 
 
 def test_single_frame(tmp_path):

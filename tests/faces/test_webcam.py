@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import films
@@ -17,7 +18,7 @@ from faces import webcam
 from faces.detection import detect_faces
 from faces.errors import UserError
 from faces.estimates import FaceEstimate
-from faces.frames import FrameSource
+from faces.frames import Frame, FrameSource
 from faces.tracking import Tracker
 from faces.video import VideoRecorder
 from faces.webcam import NewestFrames, watch
@@ -81,12 +82,16 @@ def test_carried_boxes_lie_on_the_face(film, tmp_path):
     screen = Screen()
     with FrameSource(film) as source, VideoRecorder(tmp_path, "camera0", source.size, source.fps) as recorder:
         watch(source, slow, screen, recorder)
+    bare = films.moving_film(50, step=STEP)
+    # The recording begins with the first picture shown, after the first detection.
+    begin = int(np.argmin([np.abs(frame.astype(int) - screen.images[0]).mean() for frame in bare]))
+    assert begin >= 2
     lines = recorder.table.read_text().splitlines()[1:]
     assert len(lines) > 20
     errors = []
     for line in lines[len(lines) // 2 :]:
         cells = line.split(",")
-        drawn = 40 + STEP[0] * int(cells[0])
+        drawn = 40 + STEP[0] * (begin + int(cells[0]))
         errors.append(abs(float(cells[3]) - drawn))
     # Without the motion they would be 11 to 23 pixels behind.
     assert np.median(errors) < 9
@@ -143,6 +148,14 @@ class Stream:
             yield item
 
 
+class Scenes(Stream):
+    """A camera for `watch`: pictures that come when they are allowed to, one a frame."""
+
+    def __init__(self, images, fps=25):
+        super().__init__([Frame(i, i / fps, image) for i, image in enumerate(images)])
+        self.size = images[0].shape[1::-1]
+
+
 def wait_for(condition):
     deadline = time.monotonic() + 5
     while not condition() and time.monotonic() < deadline:
@@ -172,6 +185,101 @@ def test_error_of_the_camera_reaches_who_takes_the_frames():
         stream.allowed.release()
         with pytest.raises(UserError, match="unplugged"):
             frames.take(timeout=1)
+
+
+@contextlib.contextmanager
+def watching(source, estimate, screen):
+    """Runs `watch` in a thread; gives a future of its Tracker, whose end is waited for."""
+    with ThreadPoolExecutor(1) as worker:
+        running = worker.submit(watch, source, estimate, screen)
+        try:
+            yield running
+        finally:
+            source.allowed.release(100)
+            running.result(timeout=10)
+
+
+def has_marks(image, bare):
+    return bool((np.abs(image.astype(int) - bare).max(axis=2) > 60).sum() > 300)
+
+
+def test_nothing_is_shown_before_the_first_detection():
+    image = films.moving_film(1)[0]
+    source, screen, go_on, begun = Scenes([image] * 6), Screen(), threading.Event(), threading.Event()
+
+    def slow(image):
+        begun.set()
+        go_on.wait(10)
+        return estimate(image)
+
+    with watching(source, slow, screen):
+        source.allowed.release(2)
+        assert begun.wait(5)
+        time.sleep(0.2)
+        assert not screen.images
+        go_on.set()
+        time.sleep(0.2)
+        source.allowed.release()
+        wait_for(lambda: screen.images)
+    assert has_marks(screen.images[0], image)
+
+
+def test_detection_under_way_at_a_cut_is_dropped():
+    """It tells of faces of the scene before."""
+    before = films.moving_film(1)[0]
+    after = np.full_like(before, (20, 60, 20))
+    source, screen = Scenes([before] * 2 + [after] * 8), Screen()
+    calls, go_on = [], threading.Event()
+
+    def look(image):
+        calls.append(image)
+        if len(calls) == 2:
+            go_on.wait(10)
+        return estimate(image) if (image == before).all() else []
+
+    with watching(source, look, screen) as running:
+        source.allowed.release()
+        wait_for(lambda: len(calls) == 1)
+        time.sleep(0.2)
+        source.allowed.release()
+        wait_for(lambda: len(calls) == 2 and len(screen.images) == 1)
+        source.allowed.release()
+        wait_for(lambda: len(screen.images) == 2)
+        go_on.set()
+        for shown in (3, 4, 5):
+            time.sleep(0.1)
+            source.allowed.release()
+            wait_for(lambda shown=shown: len(screen.images) == shown)
+    assert running.result().count == 1
+    assert has_marks(screen.images[0], before)
+    assert not any(has_marks(image, after) for image in screen.images[1:])
+
+
+@pytest.mark.parametrize(("first", "is_marked"), [(0.0, False), (0.5, True)])
+def test_boxes_do_not_outlast_the_next_detection(monkeypatch, first, is_marked):
+    """Twice as long as a detection took it is worth waiting for the next one; no box stands still for longer."""
+    monkeypatch.setattr(webcam, "MAX_AGE", 0.3)
+    image = films.moving_film(1)[0]
+    source, screen, calls, go_on = Scenes([image] * 9), Screen(), [], threading.Event()
+
+    def look(image):
+        calls.append(image)
+        if len(calls) > 1:
+            go_on.wait(10)
+        time.sleep(first)
+        return estimate(image)
+
+    with watching(source, look, screen):
+        source.allowed.release()
+        wait_for(lambda: calls)
+        time.sleep(first + 0.15)
+        source.allowed.release()
+        wait_for(lambda: len(screen.images) == 1)
+        time.sleep(0.45)
+        source.allowed.release()
+        wait_for(lambda: len(screen.images) == 2)
+        go_on.set()
+    assert [has_marks(shown, image) for shown in screen.images[:2]] == [True, is_marked]
 
 
 # === The screen ===
@@ -215,6 +323,7 @@ def test_window_on_a_display():
     code = """
 require_display()
 with Window("faces") as window:
+    assert not window.is_ended()
     for level in range(5):
         window.show(np.full((240, 320, 3), level, np.uint8))
         assert not window.is_ended()
