@@ -16,6 +16,8 @@ from PIL import Image
 from faces.errors import UserError
 
 MAX_PIXELS = 100_000_000
+# A progressive JPEG has about ten; a file of thousands, each some bytes, would keep the decoder busy for hours.
+MAX_SCANS = 100
 
 # Pillow would also run Ghostscript on EPS, and take nearly any bytes for TGA, which has no signature.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000")
@@ -135,9 +137,12 @@ def decode_rgb(data, *, path="<bytes>", max_pixels=MAX_PIXELS):
             _check_size(path, width, height, max_pixels)
             # OpenCV 4 returns a half grey picture for a truncated file. Inside compressed data an FF byte is always
             # escaped, so the first FFD9 after the scan header is the end; what trails it does no harm.
-            if data.find(b"\xff\xd9", scan) < 0:
+            end = data.find(b"\xff\xd9", scan)
+            if end < 0:
                 raise ImageError(path, "truncated: no end-of-image marker")
+            _check_scans(path, data, scan, end)
             return _decode_jpeg(data, path)
+        _check_scans(path, data, 0, len(data))
     return _decode_with_pillow(data, path, max_pixels)
 
 
@@ -159,6 +164,11 @@ def _jpeg_frame(data):
 def _check_size(path, width, height, max_pixels):
     if width * height > max_pixels:
         raise ImageError(path, f"too large: {width} x {height} pixels, limit {max_pixels}")
+
+
+def _check_scans(path, data, start, end):
+    if data.count(b"\xff\xda", start, end) > MAX_SCANS:
+        raise ImageError(path, f"JPEG of more than {MAX_SCANS} scans")
 
 
 def _decode_jpeg(data, path):

@@ -1,6 +1,5 @@
 """A folder of pictures with their faces marked, and the table of them."""
 
-import csv
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,10 @@ from tqdm import tqdm
 
 from faces.drawing import draw_faces
 from faces.errors import UserError
-from faces.estimates import ROW_COLUMNS, error_row, estimate_row, label_text
+from faces.estimates import error_row, estimate_row, label_text
 from faces.images import ImageError, read_rgb
 from faces.picture_paths import SUFFIXES, list_pictures, readable_name
+from faces.row_files import RowStream
 
 TABLE = "faces.csv"
 NO_FACE = "no face found"
@@ -62,16 +62,12 @@ def annotate_folder(folder, names, output_dir, estimate):
     found = Counter()
     with _writing(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
-        file = (output_dir / TABLE).open("w", newline="", encoding="utf-8")
-    with file:
-        table = csv.DictWriter(file, ROW_COLUMNS, lineterminator="\n")
-        table.writeheader()
+        file = (output_dir / TABLE).open("wb")
+    with file, RowStream(file, "csv") as table:
         for name in tqdm(names, "pictures", disable=None):
             kind, rows = _annotate_photo(folder / name, output_dir / name, readable_name(name.as_posix()), estimate)
             found[kind] += len(rows)
-            with _writing(output_dir / TABLE):
-                table.writerows(rows)
-                file.flush()
+            table.write(rows)
     return found
 
 

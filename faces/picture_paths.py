@@ -108,7 +108,8 @@ def _expand(path, root, stdin):
         return _walk(path)
     if read := _list_reader(path):
         return _in_list(_read_list(read, path), os.path.dirname(path) if root is None else root)
-    if os.path.exists(path):
+    # A link that leads nowhere becomes a picture that cannot be read.
+    if os.path.lexists(path):
         return iter([Picture(readable_name(path), path)])
     if not glob.has_magic(path):
         raise UserError(f"There is no file or folder {readable_name(path)}")
@@ -210,7 +211,7 @@ def _read_parquet(path):
             _name_column(path, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=10_000, columns=[NAME_COLUMN]):
                 yield from (_text(path, name) for name in batch.column(0).to_pylist())
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"{readable_name(path)}: expected a Parquet file. {str(error).splitlines()[0]}") from None
 
 

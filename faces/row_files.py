@@ -108,8 +108,13 @@ class RowStream:
         """All pictures are written."""
 
     def _put(self, data):
-        self._file.write(data)
-        self._file.flush()
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except BrokenPipeError:  # whoever reads has seen enough
+            raise
+        except OSError as error:
+            raise UserError(f"The rows cannot be written: {error.strerror or error}") from error
 
 
 class RowFile(RowStream):
@@ -127,13 +132,17 @@ class RowFile(RowStream):
     def __init__(self, path, row_format, *, resume=False):
         self._path, self._lines = Path(path), LINES[row_format]
         with self._refusing():
-            size = 0
-            if resume and self._path.exists():
-                size, self.done_count = _cut_last_picture(self._path, self._lines)
-            self._file = self._path.open("ab" if size else "wb", buffering=0)
+            self._file = self._path.open("ab", buffering=0)
         try:
+            _lock(self._file, self._path)
+            size = 0
+            with self._refusing():
+                if resume:
+                    size, self.done_count = _cut_last_picture(self._path, self._lines)
+                elif self._path.is_file():  # a pipe or a device cannot be emptied
+                    self._file.truncate(0)
             self._put(b"" if size else self._lines.header)
-        except UserError:
+        except BaseException:
             self._file.close()
             raise
 
@@ -155,6 +164,20 @@ class RowFile(RowStream):
             yield
         except OSError as error:
             raise UserError(f"{self._path} cannot be written: {error.strerror or error}") from error
+
+
+def _lock(file, path):
+    """UserError where another run writes the file; it is free again when that run ends in any way."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{path} is being written by another run.") from None
+    except OSError:  # a file system without locks
+        return
 
 
 class ParquetRows(RowFile):
@@ -195,9 +218,14 @@ class LineFormat:
 
 
 def _encode_csv(rows):
+    return "".join(_csv_line(row) for row in rows).encode("utf-8")
+
+
+def _csv_line(row):
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([row[name] for name in ROW_COLUMNS] for row in rows)
-    return text.getvalue().encode("utf-8")
+    # Only a writer whose own line end holds it quotes a lone carriage return.
+    csv.writer(text, lineterminator="\r\n").writerow([row[name] for name in ROW_COLUMNS])
+    return f"{text.getvalue()[:-2]}\n"
 
 
 def _split_csv(file):

@@ -4,13 +4,14 @@ from contextlib import asynccontextmanager
 
 import gradio
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from keras_impl.web import api, page
 from keras_impl.web.answer import ModelFacts
 from keras_impl.web.gate import LOOPBACK, Gate
 from keras_impl.web.index import TITLE, CleanIndex
-from keras_impl.web.refusals import answer_refusal
+from keras_impl.web.refusals import answer_invalid, answer_refusal
 from keras_impl.web.uploads import Uploads
 from keras_impl.web.worker import PhotoWorker
 
@@ -31,6 +32,7 @@ def assemble(photos, *, max_bytes, host):
     # FastAPI's pages of documentation would fetch their scripts from another site.
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_exception_handler(HTTPException, answer_refusal)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
     app.include_router(api.make_router(worker, facts, max_bytes=max_bytes))
     app.include_router(page.make_upload_router(uploads, max_bytes=max_bytes))
     blocks = page.build_page(worker, uploads, facts, max_bytes=max_bytes, local=host in LOOPBACK)

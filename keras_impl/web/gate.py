@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import json
 import logging
 import posixpath
 import re
@@ -17,10 +18,13 @@ WILDCARDS = ("0.0.0.0", "::")
 
 # Nothing but these reaches gradio, whose other routes hand out files, fetch addresses or describe the machine.
 PICTURE_PATHS = {"/api/predict", "/gradio_api/upload"}
-POST_PATHS = PICTURE_PATHS | {"/gradio_api/run/predict"}
+QUESTION_PATH = "/gradio_api/run/predict"
+POST_PATHS = PICTURE_PATHS | {QUESTION_PATH}
 GET_PATHS = {"/", "/theme.css", "/gradio_api/upload_progress", "/api/health", "/openapi.json"}
 GET_FOLDERS = ("/assets/", "/static/js/")
-GET_TOKEN = re.compile("/gradio_api/file=[0-9a-f]{32}")
+TOKEN = "[0-9a-f]{32}"
+GET_TOKEN = re.compile(f"/gradio_api/file={TOKEN}")
+QUESTION = 1  # gradio's number of the page's only question to the server
 
 MAX_MESSAGE = 16_384  # bytes of a body that holds no picture
 FORM_ROOM = 8_192  # bytes of a multipart body around its picture
@@ -90,7 +94,14 @@ class Gate:
             await send(message)
 
         try:
+            if scope["path"] == QUESTION_PATH:
+                receive = await _checked_question(receive)
             await self.app(scope, receive, send_and_see)
+        except Refused as refusal:
+            await refusal_response(refusal)(scope, receive, send)
+        except asyncio.CancelledError:  # the server ends
+            if not started:
+                await refusal_response(Refused(503, "The program is ending."))(scope, receive, send)
         except Exception:
             _log.exception("A request failed.")
             if not started:
@@ -166,6 +177,29 @@ def _limited(receive, limit, max_bytes):
         return message
 
     return receive_limited
+
+
+async def _checked_question(receive):
+    """`receive` that gives the body again, after it was found to be what the page asks. Refused otherwise (422)."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    try:
+        question = json.loads(body)
+        (picture,) = question["data"]
+        is_fine = question["fn_index"] == QUESTION and (picture is None or re.fullmatch(TOKEN, picture["path"]))
+    except (ValueError, KeyError, TypeError):
+        is_fine = False
+    if not is_fine:
+        raise Refused(422, "This is no question that the page asks.")
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again():
+        return messages.pop() if messages else await receive()
+
+    return receive_again
 
 
 def _with_headers(send):

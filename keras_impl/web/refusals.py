@@ -26,6 +26,11 @@ async def answer_refusal(_, error):
     return refusal_response(error)
 
 
+async def answer_invalid(_, error):
+    """FastAPI's handler of RequestValidationError."""
+    return refusal_response(Refused(422, f"The request cannot be understood: {error.errors()[0]['msg']}."))
+
+
 def refusal_response(error):
     """The JSON answer to an HTTPException."""
     return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)

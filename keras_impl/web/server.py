@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import webbrowser
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ import numpy as np
 from faces.errors import UserError
 
 WARM_UP_SIDE = 64
+PREDICTION_THREAD = "prediction"  # how the name of a worker's thread begins
 STOP_SECONDS = 3  # that requests under way are given when the server ends
 
 
@@ -42,7 +44,7 @@ def serve(
     """
     if not 0 < max_upload_mb <= 1000:
         raise UserError(f"The largest upload must be above 0 and at most 1000 MB. Received: {max_upload_mb}")
-    with _listen(host, port) as listener, _own_folder():
+    with _ending_at_once(), _listen(host, port) as listener, _own_folder():
         photos = _load_photos(checkpoint, detector=detector, margin=margin, min_confidence=min_confidence)
         app = build_app(photos, max_upload_mb=max_upload_mb, host=host)
         address = _address(host, listener.getsockname()[1])
@@ -83,6 +85,29 @@ def _load_photos(checkpoint, **options):
     photos.detect(blank)
     photos.estimate_crops([blank])
     return photos
+
+
+@contextmanager
+def _ending_at_once():
+    """Python waits for its threads in the end, and a detector or a decoder may take as long as it likes."""
+    status = 0
+    try:
+        yield
+    except SystemExit as end:
+        status = end.code
+    if _is_predicting(STOP_SECONDS):
+        sys.stdout.flush()
+        os._exit(status)
+    if status:
+        sys.exit(status)
+
+
+def _is_predicting(seconds):
+    """Whether something is still looked at after so many seconds."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(PREDICTION_THREAD)]
+    for thread in threads:
+        thread.join(seconds)
+    return any(thread.is_alive() for thread in threads)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from faces.images import ImageError, read_rgb
 from keras_impl.web.refusals import UNEXPECTED, Refused, busy
+from keras_impl.web.server import PREDICTION_THREAD
 
 MAX_WAITING = 8
 MAX_PIXELS = 50_000_000
@@ -50,8 +51,8 @@ class PhotoWorker:
             self._taken -= 1
 
     def close(self):
-        """Finish what is being looked at and drop what waits; a later picture starts another thread."""
-        self._thread.shutdown(cancel_futures=True)
+        """Drop what waits, without waiting for what is being looked at; a later picture starts another thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         self._thread = _make_thread()
 
     def _work(self, describe, data):
@@ -64,7 +65,7 @@ class PhotoWorker:
 
 
 def _make_thread():
-    return ThreadPoolExecutor(1, thread_name_prefix="prediction")
+    return ThreadPoolExecutor(1, thread_name_prefix=PREDICTION_THREAD)
 
 
 def _decode(data):

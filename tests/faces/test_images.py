@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import threading
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -371,3 +372,16 @@ def test_threads_decode_the_same():
         for image, alone in zip(pool.map(read_rgb, 4 * data), 4 * expected):
             np.testing.assert_array_equal(image, alone)
     assert threading.active_count() < 20
+
+
+def test_jpeg_of_very_many_scans_is_refused_at_once():
+    """Each scan costs the decoder a pass over the picture, and a file some bytes."""
+    file = io.BytesIO()
+    Image.new("L", (3000, 3000), 90).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    scan = data[data.rfind(b"\xff\xda") : -2]
+    assert read_rgb(data[:-2] + 20 * scan + b"\xff\xd9").shape == (3000, 3000, 3)
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        read_rgb(data[:-2] + 3000 * scan + b"\xff\xd9")
+    assert time.monotonic() - start < 1

@@ -5,6 +5,8 @@ import os
 import random
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from faces.errors import UserError
@@ -164,28 +166,36 @@ def test_lists_are_read_while_pictures_are_asked_for(tree):
     [
         ("gone.jpg", "There is no file or folder gone.jpg"),
         ("gone*.jpg", r"No picture in gone\*.jpg. Expected files ending in .jpg"),
-        ("dangling.jpg", "no file or folder dangling.jpg"),
         ("empty", "No picture in empty"),
         ("columns.csv", "columns.csv needs a column img_path. Received: path, age"),
         ("blank.csv", "blank.csv needs a column img_path. Received: none"),
         ("quotes.csv", r"quotes.csv line 2: expected a CSV file"),
         ("columns.parquet", "columns.parquet needs a column img_path. Received: path"),
         ("text.parquet", "text.parquet: expected a Parquet file"),
+        ("bytes.parquet", "bytes.parquet: expected a Parquet file"),
         ("numbers.parquet", "numbers.parquet: expected paths in the column img_path. Received: 1"),
     ],
 )
 def test_unusable_path_is_refused(tree, path, message):
     (tree / "empty").mkdir()
-    (tree / "dangling.jpg").symlink_to("nowhere")
     (tree / "columns.csv").write_text("path,age\na.tif,1\n")
     (tree / "blank.csv").touch()
     (tree / "quotes.csv").write_text('img_path\n"a.tif\n')
     (tree / "text.parquet").write_text("img_path\n")
     pd.DataFrame({"path": ["a"]}).to_parquet("columns.parquet")
     pd.DataFrame({"img_path": [1]}).to_parquet("numbers.parquet")
+    # Text that says it is UTF-8, and is not.
+    cells = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xffa")])
+    pq.write_table(pa.table({"img_path": cells}), "bytes.parquet")
     with pytest.raises(UserError, match=message) as refused:
         check_paths(["a.tif", path])
     assert "\n" not in str(refused.value)
+
+
+def test_link_that_leads_nowhere_is_a_picture_that_cannot_be_read(tree):
+    (tree / "dangling.jpg").symlink_to("nowhere")
+    check_paths(["dangling.jpg"])
+    assert [picture.path for picture in list_pictures(["dangling.jpg"])] == ["dangling.jpg"]
 
 
 def test_root_is_checked(tree):

@@ -21,7 +21,17 @@ from faces.row_files import RowStream, check_output, choose_format, open_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("csv", "jsonl", "parquet")
-ODD_NAMES = ('a,b "c".jpg', "line\nbreak\r\n.jpg", "", "a.jpg", "a.jpg", 'ü\u2028" \\xe9\t.jpg', '"', "=1+1")
+ODD_NAMES = (
+    'a,b "c".jpg',
+    "line\nbreak\r\n.jpg",
+    "",
+    "a.jpg",
+    "a.jpg",
+    "cr\r.jpg",
+    'ü\u2028" \\xe9\t.jpg',
+    '"',
+    "=1+1",
+)
 
 
 def face_rows(name, count):
@@ -325,3 +335,22 @@ def test_place_that_cannot_be_written_is_refused(tmp_path):
 def test_full_disk_is_an_error_of_the_user():
     with pytest.raises(UserError, match="/dev/full cannot be written: No space left on device"):
         write(Path("/dev/full"), "csv", [])
+
+
+def test_full_standard_output_is_an_error_of_the_user():
+    with Path("/dev/full").open("wb", buffering=0) as file, pytest.raises(UserError, match="No space left on device"):
+        RowStream(file, "csv")
+
+
+@pytest.mark.parametrize("row_format", FORMATS)
+def test_two_runs_do_not_write_one_file(tmp_path, row_format):
+    path = tmp_path / "x"
+    with open_rows(path, row_format) as table:
+        table.write(face_rows("a.jpg", 1))
+        with pytest.raises(UserError, match="is being written by another run"):
+            open_rows(path, row_format, resume=True)
+        table.write(face_rows("b.jpg", 1))
+        table.finish()
+    if row_format != "parquet":
+        with open_rows(path, row_format, resume=True) as table:
+            assert list(table.done()) == ["a.jpg"]

@@ -94,6 +94,13 @@ def own_server(tmp_path):
         yield server
 
 
+@pytest.fixture
+def sleepy_server(tmp_path):
+    """A server that looks at each picture for longer than anybody waits."""
+    with run_server(tmp_path, f"{DETECTORS}:sleep") as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     with run_server(tmp_path_factory.mktemp("server")) as server:

@@ -162,3 +162,14 @@ def test_page_tells_what_the_model_is(client):
         "up to 1 MB",
     ):
         assert words in page
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["no json", "[]", "{}", '{"data": [null], "fn_index": 99}', '{"data": [], "fn_index": 1}',
+     '{"data": [{"path": ["a"]}], "fn_index": 1}', '{"data": [{"path": "/etc/passwd"}], "fn_index": 1}'],
+)  # fmt: skip
+def test_other_questions_are_refused_in_a_sentence(client, body, caplog):
+    answer = client.post("/gradio_api/run/predict", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()) == (422, {"error": "This is no question that the page asks."})
+    assert not caplog.records

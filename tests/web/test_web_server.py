@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from web_pictures import encoded, portrait
+from web_pictures import NOISE, encoded, portrait
 
 from faces.errors import UserError
 from keras_impl.web import serve
@@ -168,3 +168,16 @@ def test_end(own_server, number, status):
         assert process.wait(20) == status
     assert list(files.iterdir()) == []
     assert "Traceback" not in own_server.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_end_while_a_detector_does_not(sleepy_server, number):
+    server, status = sleepy_server, {signal.SIGINT: 0, signal.SIGTERM: 143}[number]
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=server.address, timeout=60, trust_env=False) as http:
+        answer = pool.submit(post, http, encoded(NOISE))
+        while not (server.files / "asleep").exists():
+            time.sleep(0.05)
+        server.process.send_signal(number)
+        assert server.process.wait(20) == status
+        assert answer.result().status_code == 503
+    assert "Traceback" not in server.log.read_text()

@@ -1,5 +1,9 @@
 """Detectors that tests name by their import path: they find what the test has drawn, in no time."""
 
+import tempfile
+import time
+from pathlib import Path
+
 import numpy as np
 
 from faces.alignment import TEMPLATE
@@ -18,6 +22,14 @@ def find_drawn(image):
 def fail(image):
     """Fails as somebody else's code may."""
     raise RuntimeError("/secret/model.bin is broken")
+
+
+def sleep(image):
+    """Takes very long over a picture of more than one colour, and leaves a file when it begins."""
+    if image.min() < image.max():
+        Path(tempfile.gettempdir(), "asleep").touch()
+        time.sleep(100)
+    return []
 
 
 def find_nothing(image):
