@@ -57,7 +57,7 @@ def test_late_item():
     ahead = ReadAhead(iter(lambda: gate.wait() and 1, 0), array, workers=2)
     started = time.monotonic()
     assert ahead.take(0.1) is ahead.LATE
-    assert 0.1 <= time.monotonic() - started < 1
+    assert 0.1 <= time.monotonic() - started < 3
     gate.set()
     assert ahead.take(5)[0] == 1
     ahead.close()
