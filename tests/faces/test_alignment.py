@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
@@ -88,6 +88,11 @@ def test_face_that_lies_as_in_the_template_is_the_picture_itself(side):
     np.testing.assert_array_equal(align_face(image, TEMPLATE * side), image)
 
 
+def is_tie(side, margin):
+    """Whether rounding errors decide how many pixels the crop has."""
+    return abs(side * (1 + 2 * margin) % 1 - 0.5) < 1e-6
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     side=st.floats(20, 150),
@@ -98,6 +103,7 @@ def test_face_that_lies_as_in_the_template_is_the_picture_itself(side):
 )
 def test_crop_is_what_another_interpolation_gives(side, angle, x, y, margin):
     """Also where the crop leaves the picture: the border is repeated."""
+    assume(not is_tie(side, margin))
     image, keypoints = smooth(150, 200), turned(side, angle)
     keypoints += (x, y) - keypoints.mean(axis=0)
     crop = align_face(image, keypoints, margin)
@@ -124,6 +130,7 @@ def test_border_is_repeated():
 @settings(max_examples=20, deadline=None)
 @given(quarter=st.integers(1, 3), angle=ANGLES, side=st.floats(15, 90), margin=st.sampled_from([0.0, 0.4]))
 def test_turned_picture_gives_the_same_crop(quarter, angle, side, margin):
+    assume(not is_tie(side, margin))
     image, keypoints = smooth(120, 160), turned(side, angle)
     keypoints += (80, 60) - keypoints.mean(axis=0)
     crop = align_face(image, keypoints, margin)
