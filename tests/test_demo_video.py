@@ -16,6 +16,7 @@ import cv2
 import films
 import numpy as np
 import pytest
+from displays import virtual_display
 
 import demo
 from faces.errors import UserError
@@ -176,10 +177,12 @@ def test_camera_without_a_display():
     assert done.stderr.startswith("error: no display ")
 
 
-@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs Xvfb, a display without a screen")
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb, a display without a screen")
 def test_missing_camera():
-    command = ["xvfb-run", "-a", sys.executable, "demo.py", "--camera", "93"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    command = [sys.executable, "demo.py", "--camera", "93"]
+    with virtual_display() as display:
+        environment = {**os.environ, "DISPLAY": display}
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, env=environment)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: no camera 93 can be opened")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import films
 import numpy as np
 import pytest
+from displays import virtual_display
 
 from faces import webcam
 from faces.detection import detect_faces
@@ -300,20 +301,6 @@ def test_missing_display_is_one_clear_line(display, reason):
     assert reason in done.stderr
     assert done.stderr.endswith("use --video, --image_dir or --web\n")
     assert (done.stderr.count("\n"), done.stdout) == (1, "")
-
-
-@contextlib.contextmanager
-def virtual_display():
-    read, write = os.pipe()
-    with subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-nolisten", "tcp"], pass_fds=[write], stderr=subprocess.DEVNULL
-    ) as server:
-        os.close(write)
-        try:
-            with os.fdopen(read) as file:
-                yield f":{file.readline().strip()}"
-        finally:
-            server.terminate()
 
 
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb, a display without a screen")
