@@ -6,6 +6,9 @@ the share whose eyes both lie within 10 % of the distance between the eyes from 
 takes, decoding left out. Of several faces the one counts that `create_db.py` would cut.
 
 Exit code 1 where a detector misses a target.
+
+With --crops FOLDER instead: where published crops lie in units of the aligned square of `faces.alignment`, as the
+margin of a data card is meant. The median margin, and how far the faces are from upright.
 """
 
 import argparse
@@ -23,13 +26,14 @@ from faces.crops import main_face
 from faces.datasets import get_dataset
 from faces.datasets.fgnet import read_points
 from faces.datasets.reading import list_images
-from faces.detection import DETECTORS, YUNET_FILE, detect_faces
+from faces.detection import DETECTORS, YUNET_FILE, crop_face, detect_faces
 from faces.errors import UserError, run_main
 from faces.images import read_rgb
 
 PUPILS = (31, 36)  # numbers of FG-NET's landmarks, which are not those of iBUG's scheme
 MARGIN = 0.4
 CLOSE = 0.1
+PADDING = 0.25
 TARGETS = {"found": 0.97, "box": 0.90, f"box+{MARGIN}": 0.98, "eyes": 0.95}
 
 
@@ -38,6 +42,8 @@ def parse_arguments(arguments=None):
     parser.add_argument("--root", default=get_dataset("fgnet").root, help="folder with images/ and points/ of FG-NET")
     parser.add_argument("--detector", nargs="+", help="default: all that are there")
     parser.add_argument("--min_confidence", type=float, default=0.9, help="less certain faces do not count")
+    parser.add_argument("--crops", type=Path, nargs="+", metavar="FOLDER", help="folders of published face crops")
+    parser.add_argument("--count", type=int, default=500, help="of each folder, evenly spread")
     return parser.parse_args(arguments)
 
 
@@ -92,6 +98,30 @@ def inside(points, margin):
     return float(((points >= -margin) & (points <= 1 + margin)).all(axis=1).mean())
 
 
+def measure_crops(folder, detector, count):
+    """One line about the geometry of the crops in a folder."""
+    names = list_images(folder)
+    names = [names[place] for place in np.unique(np.linspace(0, len(names) - 1, count).astype(int))]
+    margins, rolls = [], []
+    for name in names:
+        crop = read_rgb(folder / name)
+        height, width = crop.shape[:2]
+        # Detectors want some surroundings; a similarity does not mind where the origin lies.
+        faces = detect_faces(crop_face(crop, (0, 0, width, height), PADDING), detector)
+        if faces:
+            turn, _ = fit_similarity(
+                main_face(faces, (height * (1 + 2 * PADDING), width * (1 + 2 * PADDING))).keypoints
+            )
+            margins.append((width / abs(turn) - 1) / 2)
+            rolls.append(np.degrees(np.angle(turn)))
+    if not margins:
+        raise UserError(f"{detector} finds no face in {folder}")
+    return (
+        f"{folder}: {len(margins)} of {len(names)} found, margin {np.median(margins):.3f} (median), "
+        f"roll {np.std(rolls):.1f} degrees (standard deviation)"
+    )
+
+
 def table_text(rows):
     """The rows of detectors {name: dict} and the targets as a Markdown table."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
@@ -109,6 +139,10 @@ def main(arguments=None):
     # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     detectors = arguments.detector or [name for name in DETECTORS if name != "yunet" or YUNET_FILE.is_file()]
+    if arguments.crops:
+        for folder in arguments.crops:
+            print(measure_crops(folder, detectors[0], arguments.count))
+        return 0
     photos = read_photos(arguments.root)
     rows = {name: measure(photos, name, arguments.min_confidence) for name in detectors}
     print(f"{len(photos)} photographs of FG-NET, faces of confidence {arguments.min_confidence:g} or more\n")
