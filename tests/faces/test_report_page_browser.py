@@ -1,16 +1,14 @@
 """The report page in a browser: no complaint, nothing fetched or outside the screen, readable in both schemes."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from browsing import contrast, luminance, open_browser
 from PIL import Image
 from test_report_page import HOSTILE, SECTIONS, compared, evaluated, page_columns
 
 from faces.report.page import write_page
 from faces.sample import draw_face
 
-BROWSERS = ("/usr/bin/chromium",)
 WIDTHS = (390, 1280)
 SCHEMES = ("light", "dark")
 
@@ -33,14 +31,8 @@ COLOURS = """selector => [...document.querySelectorAll(selector)].map(element =>
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next((path for path in BROWSERS if Path(path).exists()), None)
-    if path is None:
-        pytest.skip(f"no browser: expected one of {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +83,6 @@ def opened(browser, path):
     yield open_page
     for context in contexts:
         context.close()
-
-
-def luminance(colour):
-    """Relative luminance of "rgb(r, g, b)" (WCAG 2.2)."""
-    parts = np.array([float(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
-def contrast(colours):
-    low, high = sorted(map(luminance, colours))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_contrast_formula():

@@ -2,15 +2,14 @@
 
 import base64
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from browsing import contrast, luminance, open_browser
 from PIL import Image
 from web_pictures import encoded, portrait
 
-BROWSERS = ("/usr/bin/chromium",)
 WIDTHS = (390, 1280)
 SCHEMES = ("light", "dark")
 SECONDS = 20_000  # milliseconds that an answer may take on a busy machine
@@ -58,15 +57,9 @@ def camera(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(camera):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next((path for path in BROWSERS if Path(path).exists()), None)
-    if path is None:
-        pytest.skip(f"no browser: expected one of {', '.join(BROWSERS)}")
-    options = ["--no-sandbox", "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=options)
+    options = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}")
+    with open_browser(*options) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +113,6 @@ def answer_to(page, path):
 def status_of(page, words):
     page.wait_for_function("words => document.querySelector('#status').innerText.includes(words)", arg=words)
     return page.inner_text("#status").strip()
-
-
-def luminance(colour):
-    """Relative luminance of "rgb(r, g, b)" (WCAG 2.2)."""
-    parts = np.array([float(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
-def contrast(colours):
-    low, high = sorted(map(luminance, colours))
-    return (high + 0.05) / (low + 0.05)
 
 
 # === Pictures in, answers out ===
