@@ -1,7 +1,8 @@
 #: make train [ARGS="data.db=utkface train.lr=3e-4"]   install what training needs, then train
 #: make test                                           install the test tools, then run every test but the slow ones
 #: make test-all                                       the slow tests too
-#: make test-jax                                       install jax too, then run the parity tests under Keras' jax backend
+#: make test-jax                                       install jax too, then run the parity tests and train.py under it
+#: make bench-venv                                     .venv-bench with what benchmarks/training.py compares with
 #: make lint                                           code style
 #: make clean                                          remove .venv and caches; data/ and runs/ stay
 #: A fresh machine needs Python 3.11 or 3.12 only; choose one with PYTHON=/path/to/python3.
@@ -12,7 +13,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all test-jax parity-torch lint clean
+.PHONY: help train test test-all test-jax bench-venv parity-torch lint clean
 
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +35,9 @@ parity-torch: $(VENV)/.installed-dev
 # jax computes in float32 unless told otherwise; parity_tests/test_methods.py checks that it was.
 test-jax: $(VENV)/.installed-jax
 	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) -m pytest parity_tests -m "not backbone and not slow"
+	$(RUN) -m pytest tests/test_train_backends.py tests/keras_impl/test_device_augment.py -m ""
+
+bench-venv: $(VENV)-bench/.installed
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
@@ -55,10 +59,15 @@ $(VENV)/.installed-runtime: requirements.txt | $(VENV)/.created
 	$(RUN) -m pip install -r requirements.txt
 	@touch $@
 
-# requirements-dev.txt includes requirements.txt, so both stamps are fresh afterwards.
-$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/.created
+# requirements-dev.txt includes the other two, so both stamps are fresh afterwards.
+$(VENV)/.installed-dev: requirements-dev.txt requirements-export.txt requirements.txt | $(VENV)/.created
 	$(RUN) -m pip install -r requirements-dev.txt
 	@touch $(VENV)/.installed-runtime $@
+
+$(VENV)-bench/.installed: requirements-bench.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install -r requirements-bench.txt
+	@touch $@
 
 $(VENV)/.installed-jax: requirements-jax.txt $(VENV)/.installed-dev
 	$(RUN) -m pip install -r requirements-jax.txt

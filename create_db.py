@@ -5,6 +5,7 @@ python create_db.py --db utkface
 python create_db.py --db imdb --min_score 1.0
 python create_db.py --db fgnet --margin 0.2
 python create_db.py --db cacd --crop --detector yunet
+python create_db.py --db utkface --pack 96 224
 python create_db.py --db csv --csv labels.csv --root folder_of_images
 """
 
@@ -20,6 +21,8 @@ from faces.detection import DETECTORS
 from faces.errors import UserError, run_main
 from faces.ingest import images_root, ingest, write_csv, write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
+from faces.packed import FOLDER, pack_path
+from faces.packing import pack_faces
 
 LINE_WIDTH = 110
 LABEL_WIDTH = 18
@@ -32,6 +35,8 @@ def main(arguments=None):
         return
     data_set = get_dataset(arguments.db)
     options = reader_options(arguments, data_set)
+    if min(arguments.pack, default=1) < 1:
+        raise UserError(f"--pack takes sides of faces in pixels, 1 or more. Received: {min(arguments.pack)}")
     # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     cut = {name: getattr(arguments, name) for name in ("crop", "margin", "detector")}
@@ -47,6 +52,10 @@ def main(arguments=None):
     print(f"wrote {path}")
     if root != Path(data_set.root):
         print(f"Its images are below {root}: train.py needs data.root={root}, evaluate.py needs --root {root}")
+    for size in dict.fromkeys(arguments.pack):
+        pack = pack_path(arguments.db, size, arguments.packed_dir)
+        pack_faces(table, root, size, pack, db=arguments.db)
+        print(f"wrote {pack}: {len(table)} faces, {pack.stat().st_size / 1e6:.1f} MB, for train.py data.cache=packed")
 
 
 def parse_arguments(arguments):
@@ -69,6 +78,15 @@ def parse_arguments(arguments):
         help=f"what finds the faces of crops cut here: {', '.join(DETECTORS)} or module:function (default {DETECTOR})",
     )
     parser.add_argument("--meta_dir", default="meta", help="where the tables go (default meta)")
+    parser.add_argument(
+        "--pack",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="SIZE",
+        help="also decode all faces, resize them to SIZE pixels, and write them into one file, a file a size",
+    )
+    parser.add_argument("--packed_dir", default=FOLDER, help=f"where those files go (default {FOLDER})")
     for name, users in option_users().items():
         default = inspect.signature(users[0].read).parameters[name].default
         kind = {"action": "store_true"} if default is False else {"type": str if default is None else type(default)}

@@ -1,13 +1,13 @@
-"""Augmentation of training batches inside tf.data, with seeds computed from the place in the run.
+"""Augmentation of uint8 training batches with NumPy and OpenCV, whatever the backend that trains.
 
-A seed comes from (seed, epoch, step), not from a layer's state, so a resumed run sees the very images that the
-uninterrupted one would have seen.
+What happens to a batch is a function of (seed, epoch, step), not of a state, so a resumed run sees the very images
+that the uninterrupted one would have seen.
 """
 
-import math
 from dataclasses import dataclass, fields
 
-import keras
+import cv2
+import numpy as np
 
 from faces.errors import UserError
 
@@ -20,8 +20,10 @@ class Augmentation:
         flip: 1 mirrors half of the faces, 0.5 a quarter.
         shift: largest shift, share of the image. scale: largest change of size, share. rotate: largest angle, degrees.
         brightness: largest change, share of the value range. contrast: largest change of the factor.
-        erase: probability of erasing a rectangle of 2-20 % of the image (random erasing).
-        mixup: alpha of the Beta distribution of the mixing share.
+        erase: probability of painting a rectangle of 2-20 % of the image grey (Zhong et al., Random Erasing Data
+            Augmentation, AAAI 2020).
+        mixup: alpha of the Beta distribution of the mixing share (Zhang et al., mixup: Beyond Empirical Risk
+            Minimization, ICLR 2018).
     """
 
     flip: float = 1.0
@@ -52,132 +54,163 @@ LIMITS = {
     "mixup": 10,
 }
 NO_AUGMENTATION = Augmentation(flip=0.0)
+ERASED_SHARE = (0.02, 0.2)  # of the image
+ERASED_ASPECT = (0.3, 1 / 0.3)  # height by width
+GREY = 127
 
 
-class _PlacedSeeds(keras.random.SeedGenerator):
-    """Hands Keras' layers seeds derived from a tensor (seed, epoch, step) in place of a state variable."""
+@dataclass(frozen=True)
+class Draws:
+    """What happens to each image of a batch of N.
 
-    def __init__(self, base):
-        # The parent would create a variable, which tf.data's graph must not own.
-        self._base, self._draws = base, 0
+    Attributes:
+        mirror: (N,) bool. shift: (N, 2) x and y, share of the image. zoom: (N,) above 1 enlarges. angle: (N,) degrees,
+            counter-clockwise.
+        brightness: (N,) added, share of the value range. contrast: (N,) factor.
+        erased: (N, 4) left, top, width and height, shares of the image; nothing where the width is 0.
+    """
 
-    def next(self, ordered=True):
-        import tensorflow as tf
-
-        self._draws += 1
-        return tf.stack([self._base[0] + self._draws * 7919, self._base[1]])
-
-
-def _colour_layers(strength):
-    layers = keras.layers
-    return [
-        make()
-        for on, make in (
-            (strength.brightness, lambda: layers.RandomBrightness(strength.brightness)),
-            (strength.contrast, lambda: layers.RandomContrast(strength.contrast)),
-            # A constant grey: drawing noise for every pixel costs more than all the other augmentations together.
-            (strength.erase, lambda: layers.RandomErasing((strength.erase,) * 2, scale=(0.02, 0.2), fill_value=127.0)),
-        )
-        if on
-    ]
+    mirror: np.ndarray
+    shift: np.ndarray
+    zoom: np.ndarray
+    angle: np.ndarray
+    brightness: np.ndarray
+    contrast: np.ndarray
+    erased: np.ndarray
 
 
-def affine_transforms(flip, shift, zoom, angle, size):
-    """Rows (N, 8) of TensorFlow's projective transform, output pixel -> input pixel, about the middle of the image.
+def draw(strength, random, count):
+    """Draws of an Augmentation for `count` images from a `numpy.random.Generator`."""
+    return Draws(
+        mirror=random.random(count) < 0.5 * strength.flip,
+        shift=random.uniform(-strength.shift, strength.shift, (count, 2)),
+        zoom=1.0 + random.uniform(-strength.scale, strength.scale, count),
+        angle=random.uniform(-strength.rotate, strength.rotate, count),
+        brightness=random.uniform(-strength.brightness, strength.brightness, count),
+        contrast=1.0 + random.uniform(-strength.contrast, strength.contrast, count),
+        erased=_draw_rectangles(random, count, strength.erase),
+    )
+
+
+def _draw_rectangles(random, count, probability):
+    area = random.uniform(*ERASED_SHARE, count)
+    aspect = np.exp(random.uniform(*np.log(ERASED_ASPECT), count))
+    height, width = np.sqrt(area * aspect), np.sqrt(area / aspect)
+    left, top = random.random(count) * (1 - width), random.random(count) * (1 - height)
+    rectangles = np.stack([left, top, width, height], axis=1)
+    return rectangles * (random.random(count) < probability)[:, None]
+
+
+# === Applying ===
+
+
+def affine_matrices(draws, size):
+    """Matrices (N, 2, 3) from the input's pixels to the output's, about the middle of the image: shift, then turn and
+    zoom, then mirror.
 
     Args:
-        flip: (N,) -1 mirrors, 1 does not. shift: (N, 2) x and y in pixels. zoom: (N,) above 1 enlarges.
-        angle: (N,) radians. size: S in pixels.
+        draws: Draws. size: S in pixels.
     """
-    import tensorflow as tf
-
     middle = (size - 1) / 2
-    cosine, sine = tf.cos(angle) / zoom, tf.sin(angle) / zoom
-    xx, xy, yx, yy = flip * cosine, -sine, flip * sine, cosine
-    x0 = middle - shift[:, 0] - middle * (xx + xy)
-    y0 = middle - shift[:, 1] - middle * (yx + yy)
-    zeros = tf.zeros_like(xx)
-    return tf.stack([xx, xy, x0, yx, yy, y0, zeros, zeros], axis=1)
+    angle = np.deg2rad(draws.angle)
+    cosine, sine = draws.zoom * np.cos(angle), draws.zoom * np.sin(angle)
+    linear = np.stack([np.stack([cosine, sine], axis=-1), np.stack([-sine, cosine], axis=-1)], axis=1)
+    linear[:, 0] *= np.where(draws.mirror, -1.0, 1.0)[:, None]
+    offset = middle + np.einsum("nij,nj->ni", linear, draws.shift * size - middle)
+    return np.concatenate([linear, offset[:, :, None]], axis=2)
 
 
-def _move(strength, seeds, images):
-    """Flip, shift, scale and rotate with one resampling, three times cheaper and sharper than one after the other."""
-    import tensorflow as tf
+def colour_tables(draws, means):
+    """Lookup tables (N, 256, 3) uint8: contrast about the mean of each channel, then brightness.
 
-    count, size = tf.shape(images)[0], images.shape[1]
+    Args:
+        draws: Draws. means: (N, 3) mean of each image's channels.
+    """
+    levels = np.arange(256, dtype=np.float32)[None, :, None]
+    means = means[:, None, :].astype(np.float32)
+    contrast = draws.contrast[:, None, None].astype(np.float32)
+    table = (levels - means) * contrast + means + 255 * draws.brightness[:, None, None].astype(np.float32)
+    return np.clip(np.rint(table), 0, 255).astype(np.uint8)
 
-    def uniform(shape, limit):
-        return tf.random.stateless_uniform(shape, seeds.next(), -limit, limit)
 
-    mirrored = tf.random.stateless_uniform((count,), seeds.next()) < 0.5 * strength.flip
-    transforms = affine_transforms(
-        tf.where(mirrored, -1.0, 1.0),
-        uniform((count, 2), strength.shift * size),
-        1.0 + uniform((count,), strength.scale),
-        uniform((count,), strength.rotate * math.pi / 180),
-        size,
-    )
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=[size, size],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
+def _move(draws, images):
+    """One resampling for flip, shift, scale and rotation, cheaper and sharper than one after the other."""
+    size = images.shape[1]
+    moved = np.empty_like(images)
+    for image, matrix, target in zip(images, affine_matrices(draws, size), moved, strict=True):
+        cv2.warpAffine(image, matrix, (size, size), dst=target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return moved
+
+
+def _recolour(draws, images):
+    means = np.array([cv2.mean(image)[:3] for image in images])
+    recoloured = np.empty_like(images)
+    for image, table, target in zip(images, colour_tables(draws, means), recoloured, strict=True):
+        cv2.LUT(image, table[None], dst=target)
+    return recoloured
+
+
+def _erase(draws, images):
+    size = images.shape[1]
+    erased = images.copy()
+    for image, rectangle in zip(erased, np.rint(draws.erased * size).astype(int), strict=True):
+        left, top, width, height = rectangle
+        image[top : top + height, left : left + width] = GREY
+    return erased
 
 
 def make_augmenter(strength, seed):
-    """A function (epoch, step, images, labels, weights) -> (images, labels, weights) for `tf.data.Dataset.map`.
+    """A function (epoch, step, images, labels, weights) -> (images, labels, weights) on NumPy arrays.
 
     Args:
         strength: Augmentation. seed: int, the run's seed.
-        images (N, S, S, 3) uint8 or float; labels and weights: dicts of (N, ...) tensors. Under mixup the labels gain
-        `<name>_partner` and `mix_weight`, and a sample counts only where both labels are known.
+        images (N, S, S, 3) uint8; labels and weights: dicts of (N, ...) arrays. Under mixup the labels gain
+            `<name>_partner` and `mix_weight`, and a sample counts only where both labels are known.
     """
-    import tensorflow as tf
-
-    layers = _colour_layers(strength)
     moves = strength.flip or strength.shift or strength.scale or strength.rotate
-    mixup = keras.layers.MixUp(alpha=strength.mixup) if strength.mixup else None
-    for layer in [*layers, *([mixup] if mixup else [])]:
-        # tf.data runs TensorFlow whatever the backend that trains.
-        layer.backend.set_backend("tensorflow")
 
     def augment(epoch, step, images, labels, weights):
-        base = tf.random.experimental.stateless_fold_in(
-            tf.random.experimental.stateless_fold_in(tf.constant([seed, 0x5EED], tf.int32), tf.cast(epoch, tf.int32)),
-            tf.cast(step, tf.int32),
-        )
-        seeds = _PlacedSeeds(base)
-        images = tf.cast(_move(strength, seeds, images) if moves else images, tf.float32)
-        for layer in layers:
-            images = layer.transform_images(images, layer.get_random_transformation(images, training=True, seed=seeds))
-        if mixup is not None:
-            images, labels, weights = _mix(mixup, seeds, images, labels, weights)
+        random = np.random.default_rng((seed, epoch, step))
+        draws = draw(strength, random, len(images))
+        images = _move(draws, images) if moves else images
+        images = _recolour(draws, images) if strength.brightness or strength.contrast else images
+        images = _erase(draws, images) if strength.erase else images
+        if strength.mixup:
+            share, partner = draw_mix(strength.mixup, random, len(images))
+            return _mix(share, partner, images), *mix_labels(share, partner, labels, weights)
         return images, labels, weights
 
     return augment
 
 
-def _mix(mixup, seeds, images, labels, weights):
-    import tensorflow as tf
+# === Mixing ===
 
-    transformation = mixup.get_random_transformation(images, seed=seeds)
-    share = tf.cast(transformation["mix_weight"], tf.float32)
+
+def draw_mix(alpha, random, count):
+    """(share, partner), each (count,): how much each image keeps, float32 from 0.5 to 1, and whose image fills up."""
+    share = random.beta(alpha, alpha, count).astype(np.float32)
     # A pair and its mirror are equally likely, so the larger share may always go to the image's own label: the metrics
     # of training, which know one label an image, then mean something.
-    share = tf.maximum(share, 1.0 - share)
-    order = transformation["permutation_order"]
-    images = mixup.transform_images(images, {"mix_weight": share, "permutation_order": order})
-    partners = {f"{name}_partner": tf.gather(label, order) for name, label in labels.items()}
-    weights = {name: weight * tf.cast(tf.gather(weight, order) > 0, weight.dtype) for name, weight in weights.items()}
-    return images, {**labels, **partners, "mix_weight": share}, weights
+    return np.maximum(share, 1 - share), random.permutation(count)
+
+
+def mix_labels(share, partner, labels, weights):
+    """(labels, weights) of images mixed by `draw_mix`, see `make_augmenter`."""
+    partners = {f"{name}_partner": label[partner] for name, label in labels.items()}
+    weights = {name: weight * (weight[partner] > 0).astype(weight.dtype) for name, weight in weights.items()}
+    return {**labels, **partners, "mix_weight": share}, weights
+
+
+def _mix(share, partner, images):
+    mixed = np.empty_like(images)
+    for row, other in enumerate(partner):
+        cv2.addWeighted(images[row], float(share[row]), images[other], float(1 - share[row]), 0, dst=mixed[row])
+    return mixed
 
 
 def make_keras_cv_augmenter(magnitude=0.3):
-    """keras-cv's RandAugment with the signature of `make_augmenter`'s result. Its random state is TensorFlow's own, so
-    a resumed run sees other augmentations than an uninterrupted one."""
+    """keras-cv's RandAugment as a function of TensorFlow tensors (images, labels, weights). Its random state is
+    TensorFlow's own, so a resumed run sees other augmentations than an uninterrupted one."""
     import tensorflow as tf
 
     try:
@@ -186,7 +219,7 @@ def make_keras_cv_augmenter(magnitude=0.3):
         raise UserError(f"train.augment=keras_cv needs the package keras-cv: {error}") from error
     layer = keras_cv.layers.RandAugment(value_range=(0, 255), augmentations_per_image=2, magnitude=magnitude)
 
-    def augment(epoch, step, images, labels, weights):
+    def augment(images, labels, weights):
         return layer(tf.cast(images, tf.float32), training=True), labels, weights
 
     return augment

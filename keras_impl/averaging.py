@@ -57,7 +57,8 @@ class AveragedWeights(keras.callbacks.Callback):
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         averages = optimizer._model_variables_moving_average
         for variable, average in zip(optimizer._trainable_variables, averages, strict=True):
-            variable.assign(average)
+            # A copy: jax would give away the memory of the average with that of the model.
+            variable.assign(keras.ops.convert_to_numpy(average))
         self._measure_statistics()
 
     def _swap_out(self):

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 from keras import ops
 
 from faces.errors import UserError
+from keras_impl.face_resnet import face_resnet
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 
@@ -34,7 +36,7 @@ def _inside(images):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A `keras.applications` constructor, the preprocessing its weights were trained with, and its least image size."""
+    """A constructor as in `keras.applications`, the preprocessing of its weights, and its least image size."""
 
     application: Callable
     preprocess: Callable = _inside
@@ -57,6 +59,7 @@ BACKBONES = {
     },
     "ConvNeXtTiny": Backbone(_applications.ConvNeXtTiny),
     "VGG16": Backbone(_applications.VGG16, _caffe),
+    "FaceResNet10": Backbone(partial(face_resnet, (64, 128, 192, 256), (1, 1, 1, 1)), _minus_one_to_one),
 }
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import keras
 
 from faces.errors import UserError
 from keras_impl.model import FaceModel
+
+COPIED_BYTES = 1 << 20  # at once
 
 
 class CheckpointWriter:
@@ -38,14 +41,28 @@ def save_model(model, path):
     """Save an uncompiled FaceModel atomically, see `CheckpointWriter.save`."""
     path = Path(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part.keras")
+    plain = path.with_name(f".{path.stem}.{os.getpid()}.plain.keras")
     try:
-        model.save(part)
+        model.save(plain)
+        _compress(plain, part)
         os.replace(part, path)
     except OSError as error:
         raise UserError(f"The checkpoint {path} cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):  # on a read-only disk even this is refused
             part.unlink(missing_ok=True)
+            plain.unlink(missing_ok=True)
+
+
+def _compress(source, target):
+    """Copy a `.keras` file, which Keras leaves uncompressed, into one a tenth smaller that Keras reads as well."""
+    with (
+        zipfile.ZipFile(source) as archive,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as copy,
+    ):
+        for name in archive.namelist():
+            with archive.open(name) as member, copy.open(name, "w", force_zip64=True) as compressed:
+                shutil.copyfileobj(member, compressed, COPIED_BYTES)
 
 
 def load_model(path):

@@ -11,7 +11,7 @@ import pandas as pd
 from faces.errors import UserError
 from faces.report import evaluate_columns
 from faces.report.files import make_folder, write_json
-from keras_impl import training
+from keras_impl.devices import make_strategy
 from keras_impl.evaluation import evaluation_text, write_evaluation
 from keras_impl.experiment import check_same_division, make_parts, prepare_fold, run_fold
 
@@ -28,7 +28,7 @@ def run_folds(values, data, folds, recipe, open_folder, *, overrides=None):
     """
     for fold in folds:
         make_parts(values, data, fold)  # a fold without labels ends the run before the first one trains
-    with training.make_strategy():
+    with make_strategy():
         prepare_fold(values, data, folds[0], recipe)
     folder, resume = open_folder()
     for number, fold in enumerate(folds, start=1):
@@ -58,7 +58,7 @@ def _combine(values, data, folds, folder, overrides):
     columns = columns.reset_index(drop=True)
     together = evaluate_columns(columns, resamples=values["run"]["bootstrap"])
     facts = {"db": ", ".join(data.names), "split": f"test images of {len(folds)} folds", "checkpoint": str(folder)}
-    write_evaluation(columns, {**together, **facts}, folder / "test", root=data.root)
+    write_evaluation(columns, {**together, **facts}, folder / "test", read_faces=data.read_faces)
     each = [json.loads((path / "metrics.json").read_text()) for path in folders]
     over_folds = {
         f"{part}_{metric}": _spread([fold[part][metric]["value"] for fold in each if metric in fold.get(part, {})])

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faces.alignment import CropGeometry
-from faces.crops import read_geometry
 from faces.datasets import get_dataset
 from faces.errors import UserError
+from faces.images import read_and_resize, resize_rgb
 from faces.ingest import check_images, drop_conflicting_duplicates, ingest, load_table, write_table
 from faces.labels import ADIENCE_EDGES
+from faces.packed import FOLDER, PackedRows, open_pack, pack_command
+from faces.packing import shared_geometry, some_of
 from faces.protocols import Fold, SplitOptions, make_folds
 from faces.split_lists import read_split_list
 from keras_impl.checks import require_number, require_whole
@@ -27,8 +28,6 @@ _HINTS = {
     "gender": 'Label some rows, or leave it away: "model.outputs=[age]"',
 }
 # What divides a data set; a checkpoint remembers these keys, so that "test" means the same rows later.
-# Enough to notice a run of create_db.py that stopped half-way, without opening every file.
-CROPS_LOOKED_AT = 64
 SPLIT_KEYS = ("protocol", "split_csv", "fold", "folds", "val_share", "test_share", "split_seed")
 
 
@@ -42,46 +41,76 @@ class FaceData:
         root: folder that `img_path` of `table` is relative to.
         table: all rows. Of several data sets it has a column `db`, `img_path` begins with the set's folder, and
             `identity` with its name.
+        packed: the faces of `table`, row by row, where they come out of packs; None where they are image files.
     """
 
     tables: dict[str, pd.DataFrame]
     rejected: pd.DataFrame
     root: Path
     table: pd.DataFrame
+    packed: PackedRows | None = None
 
     @property
     def names(self):
         """Names of the data sets."""
         return tuple(self.tables)
 
+    def packed_faces(self, img_paths):
+        """PackedRows of images of `table`, by their img_path."""
+        rows = {img_path: row for row, img_path in enumerate(self.table["img_path"])}
+        return self.packed.select([rows[img_path] for img_path in img_paths])
 
-def load_data(db, *, root=None, csv=None, meta_dir="meta", limit=None):
+    def read_faces(self, img_paths, size):
+        """{img_path: face, uint8 (size, size, 3)} of images of `table`, out of the pack where there is one."""
+        if self.packed is None:
+            return {img_path: read_and_resize(self.root / img_path, size) for img_path in img_paths}
+        faces = self.packed_faces(img_paths)
+        return {img_path: resize_rgb(faces[row], size) for row, img_path in enumerate(img_paths)}
+
+
+def load_data(db, *, root=None, csv=None, meta_dir="meta", limit=None, pack_size=None, packed_dir=FOLDER):
     """The FaceData of one data set (a name) or several (a list of names).
 
     Args:
         root: folder of the images, by default the data set's own; of several sets, that of `csv` among them.
         csv: label file of the data set `csv`.
         limit: rows to use of each data set.
+        pack_size: take the faces out of the packs of this size in `packed_dir`; no image file needs to be there then.
 
     Raises:
-        UserError: see `load_faces`; a name twice, or `root` for several sets without `csv`.
+        UserError: see `load_faces` and `load_packed`; a name twice, or `root` for several sets without `csv`.
     """
     names = db_names(db)
     if csv is not None and "csv" not in names:
         raise UserError(f"A label file belongs to the data set csv. Received: {csv} for {', '.join(names)}")
+    packs = []
+
+    def load(name, **own):
+        if pack_size is None:
+            return load_faces(name, meta_dir=meta_dir, limit=limit, **own)
+        table, *pack = load_packed(name, pack_size, packed_dir, csv=own.get("csv"), meta_dir=meta_dir, limit=limit)
+        packs.append(pack)
+        return table, _none_rejected(table)
+
     if len(names) == 1:
-        table, rejected = load_faces(names[0], root=root, csv=csv, meta_dir=meta_dir, limit=limit)
-        return FaceData({names[0]: table}, rejected, image_root(names[0], root=root, csv=csv), table)
+        table, rejected = load(names[0], root=root, csv=csv)
+        folder = image_root(names[0], root=root, csv=csv)
+        return FaceData({names[0]: table}, rejected, folder, table, _packed_rows(packs))
     if root is not None and "csv" not in names:
         raise UserError(f"data.root belongs to one data set. Received: {root} for {', '.join(names)}")
     tables, rejects, together = {}, [], []
     for name in names:
         own = {"root": root, "csv": csv} if name == "csv" else {}
-        tables[name], rejected = load_faces(name, meta_dir=meta_dir, limit=limit, **own)
+        tables[name], rejected = load(name, **own)
         folder = image_root(name, **own)
         together.append(_prefixed(tables[name], name, folder))
         rejects.append(rejected.assign(img_path=[str(folder / path) for path in rejected["img_path"]]))
-    return FaceData(tables, pd.concat(rejects, ignore_index=True), Path(), pd.concat(together, ignore_index=True))
+    rejected, table = (pd.concat(parts, ignore_index=True) for parts in (rejects, together))
+    return FaceData(tables, rejected, Path(), table, _packed_rows(packs))
+
+
+def _packed_rows(packs):
+    return PackedRows(*zip(*packs, strict=True)) if packs else None
 
 
 def db_names(db):
@@ -137,7 +166,7 @@ def load_faces(db, *, root=None, csv=None, meta_dir="meta", limit=None):
     table = first_rows(table, limit)
     if "sha256" in table and table["sha256"].notna().all():
         _require_files(table, folder)
-        return table, table.iloc[:0][["img_path"]].assign(reason=None)
+        return table, _none_rejected(table)
     checked, unreadable = check_images(table, folder)
     checked, conflicting = drop_conflicting_duplicates(checked)
     rejected = pd.concat([unreadable, conflicting], ignore_index=True)
@@ -145,6 +174,32 @@ def load_faces(db, *, root=None, csv=None, meta_dir="meta", limit=None):
         reason = f" The first: {rejected['reason'].iloc[0]}" if len(rejected) else ""
         raise UserError(f"None of the {len(table)} images below {folder} can be used.{reason}")
     return checked, rejected
+
+
+def load_packed(db, size, packed_dir=FOLDER, *, csv=None, meta_dir="meta", limit=None):
+    """The label table of a data set, at most `limit` rows of it, and its faces out of a pack of create_db.py.
+
+    No image file is looked at: the table was checked when it was made, and the pack is made of the same files.
+
+    Returns:
+        (table, PackedFaces, row of the pack that shows each row of the table)
+
+    Raises:
+        UserError: unknown data set, no table or one without sha256, no pack, or one that is damaged or made of other
+            images; the message names the command that makes both.
+    """
+    get_dataset(db)
+    pack = open_pack(db, size, packed_dir, meta_dir=meta_dir)
+    table = first_rows(load_table(db, meta_dir=meta_dir, csv=csv), limit)
+    if "sha256" not in table or table["sha256"].isna().any():
+        command = pack_command(db, size, folder=packed_dir, meta_dir=meta_dir)
+        own = f" and train with the table that it writes, not with {csv}" if csv else ""
+        raise UserError(f"The table of {db} does not tell the sha256 of each image. Make it with: {command}{own}")
+    return table, pack, pack.rows_of(table)
+
+
+def _none_rejected(table):
+    return table.iloc[:0][["img_path"]].assign(reason=None)
 
 
 def _require_files(table, folder):
@@ -281,31 +336,19 @@ def crop_geometry(data):
     Raises:
         UserError: the crops of one data set differ.
     """
-    crops = [_crop(name, _some_images(data, name)) for name in data.names]
+    if data.packed is None:
+        crops = [shared_geometry(name, _some_images(data, name)) for name in data.names]
+    else:
+        crops = [pack.geometry for pack in data.packed.packs]
     if any(crop != crops[0] for crop in crops):
         names = ", ".join(data.names)
         _log.warning("The crops of %s differ in margin or alignment; the checkpoint notes the first.", names)
     return asdict(crops[0])
 
 
-def _crop(name, images):
-    data_set = get_dataset(name)
-    # A crop of create_db.py knows how it was cut, which may be otherwise than the data set's.
-    told = {read_geometry(image) for image in images} - {None}
-    if len(told) > 1:
-        ways = "; ".join(sorted(map(str, told)))
-        raise UserError(
-            f"The crops of {name} are cut in different ways ({ways}): create_db.py was stopped, or another table "
-            "shares them. Make the table again with create_db.py"
-        )
-    return told.pop() if told else CropGeometry(data_set.margin, data_set.aligned)
-
-
 def _some_images(data, name):
-    """Up to CROPS_LOOKED_AT images of a data set, the first and the last among them."""
     rows = data.table if len(data.names) == 1 else data.table[data.table["db"] == name]
-    places = np.unique(np.linspace(0, len(rows) - 1, CROPS_LOOKED_AT).astype(int))
-    return [data.root / img_path for img_path in rows["img_path"].iloc[places]]
+    return [data.root / img_path for img_path in some_of(rows["img_path"].tolist())]
 
 
 def group_edges(names):
@@ -335,8 +378,8 @@ def require_labels(labels, method, outputs, names=None):
 def check_data_values(data):
     """UserError for values of the `data` section that can be judged without reading anything."""
     db_names(data["db"])
-    for name in ("root", "csv", "meta_dir", "cache_dir"):
-        if not isinstance(data[name], str) and (data[name] is not None or name in ("meta_dir", "cache_dir")):
+    for name in ("root", "csv", "meta_dir", "cache_dir", "packed_dir"):
+        if not isinstance(data[name], str) and (data[name] is not None or name.endswith("_dir")):
             raise UserError(f"data.{name} must be a path. Received: {data[name]!r}")
     lists = data["split_csv"].values() if isinstance(data["split_csv"], dict) else [data["split_csv"] or ""]
     if not all(isinstance(path, str) for path in lists):

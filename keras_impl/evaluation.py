@@ -13,7 +13,6 @@ import pandas as pd
 from faces.alignment import CropGeometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
-from faces.images import read_and_resize
 from faces.report import (
     compare_columns,
     evaluate_columns,
@@ -94,10 +93,10 @@ def evaluate_checkpoints(checkpoints, folder, rows, *, batch_size=64, resamples=
         evaluations[name] = evaluate_columns(columns[name], resamples=resamples, **_trivial(model))
         evaluations[name] |= _facts(paths[name], model, data, rows, label, flip)
         own_folder = Path(folder) / name if len(models) > 1 else Path(folder)
-        write_evaluation(columns[name], evaluations[name], own_folder, root=data.root)
+        write_evaluation(columns[name], evaluations[name], own_folder, read_faces=data.read_faces)
         texts.append(f"{paths[name]} on {rows.db}, {_part_name(rows)}\n{evaluation_text(evaluations[name])}")
     if len(models) > 1:
-        texts.append(_compare(models, columns, evaluations, folder, data.root, resamples))
+        texts.append(_compare(models, columns, evaluations, folder, data.read_faces, resamples))
     if len(data.rejected):
         texts.append(f"{len(data.rejected)} unusable images left out, the first: {data.rejected['reason'].iloc[0]}")
     return "\n\n".join(texts)
@@ -114,7 +113,7 @@ def _columns(model, table, data, rows, label, *, batch_size, flip):
     return columns
 
 
-def _compare(models, columns, evaluations, folder, root, resamples):
+def _compare(models, columns, evaluations, folder, read_faces, resamples):
     """Write the comparison of several models; returns it as text."""
     grids = {(model.age_head.min_age, model.age_head.max_age) for model in models.values() if model.age_head}
     # The likelihood of a year is that of all years beyond where a grid ends there.
@@ -124,19 +123,19 @@ def _compare(models, columns, evaluations, folder, root, resamples):
     write_json(Path(folder) / "metrics.json", {"comparison": comparison, "checkpoints": evaluations})
     write_csv(Path(folder) / "predictions.csv", pd.concat([columns[name].assign(checkpoint=name) for name in columns]))
     first = next(iter(models))
-    _write_page(columns[first], evaluations[first], folder, root, comparison)
+    _write_page(columns[first], evaluations[first], folder, read_faces, comparison)
     return f"Differences on the same images\n{format_comparison(comparison)}"
 
 
-def write_evaluation(columns, evaluation, folder, *, root):
+def write_evaluation(columns, evaluation, folder, *, read_faces):
     """Write metrics.json, predictions.csv, groups.csv, the pictures and report.html into `folder`.
 
     Args:
         columns: of `prediction_columns`. evaluation: of `faces.report.evaluate_columns`, with further plain facts.
-        root: folder that `img_path` is relative to; the page shows the faces of the suspected wrong labels.
+        read_faces: `keras_impl.data.FaceData.read_faces`; the page shows the faces of the suspected wrong labels.
     """
     write_report(columns, evaluation, folder)
-    _write_page(columns, evaluation, folder, root)
+    _write_page(columns, evaluation, folder, read_faces)
 
 
 def evaluation_text(evaluation):
@@ -153,7 +152,7 @@ def _interval_text(evaluation):
     return f"age intervals: {found['level']:.0%}, calibrated on {found['n']} {found['split']} images of {found['db']}"
 
 
-def _write_page(columns, evaluation, folder, root, comparison=None):
+def _write_page(columns, evaluation, folder, read_faces, comparison=None):
     shown = ["db", "split", "protocol", "age_label", "crops", "test_time_augmentation"]
     shown = ["checkpoint", "method", "backbone", *shown] if comparison is None else shown
     facts = [(name.replace("_", " "), str(evaluation[name])) for name in shown if evaluation.get(name) is not None]
@@ -167,7 +166,7 @@ def _write_page(columns, evaluation, folder, root, comparison=None):
         facts=facts,
         evaluation=evaluation,
         columns=columns,
-        faces={path: read_and_resize(Path(root) / path, THUMBNAIL) for path in paths},
+        faces=read_faces(paths, THUMBNAIL),
         comparison=comparison,
     )
 

@@ -18,6 +18,7 @@ from keras_impl import data as data_side
 from keras_impl import training
 from keras_impl.checkpoint import load_model
 from keras_impl.columns import prediction_columns
+from keras_impl.devices import make_strategy
 from keras_impl.evaluation import evaluation_text, write_evaluation
 from keras_impl.methods import fitted_settings, split_settings
 from keras_impl.recorder import CHECKPOINT_NAME, STATE_NAME
@@ -39,7 +40,7 @@ def run_fold(values, data, fold, recipe, open_folder, *, overrides=None, brief=F
         Path of the folder.
     """
     started = time.monotonic()
-    with training.make_strategy():
+    with make_strategy():
         parts, model, first_weights = prepare_fold(values, data, fold, recipe)
         folder, resume = open_folder()
         check_same_division(data, fold, folder, resume)
@@ -48,7 +49,7 @@ def run_fold(values, data, fold, recipe, open_folder, *, overrides=None, brief=F
         _write_data_facts(folder, data, fold)
         _report_clipped(parts, model)
         cache = {"cache": values["data"]["cache"], "cache_folder": values["data"]["cache_dir"]}
-        training.load_images(parts, data.root, model.image_size, **cache)
+        training.load_images(parts, data, model.image_size, **cache)
         recorder = training.fit(model, parts, recipe, folder, resume=resume, callbacks=callbacks)
     training.write_history_picture(recorder, folder)
     evaluations = evaluate_parts(folder, parts, data, recipe.batch_size, values["run"]["bootstrap"])
@@ -205,7 +206,7 @@ def evaluate_parts(folder, parts, data, batch_size, resamples):
         columns = prediction_columns(model, part.table, part.images, part.labels, batch_size=batch_size, edges=edges)
         evaluations[name] = evaluate_columns(columns, resamples=resamples, **model.provenance["trivial"])
         facts = {"db": ", ".join(data.names), "split": name, "method": model.method, "checkpoint": str(folder)}
-        write_evaluation(columns, {**evaluations[name], **facts}, Path(folder) / name, root=data.root)
+        write_evaluation(columns, {**evaluations[name], **facts}, Path(folder) / name, read_faces=data.read_faces)
     return evaluations
 
 

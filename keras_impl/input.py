@@ -5,8 +5,10 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import keras
 import numpy as np
 from tqdm import tqdm
 
@@ -147,37 +149,51 @@ def steps_per_epoch(count, batch_size, limit=None):
     return min(limit or count, max(1, count // batch_size))
 
 
-def make_training_dataset(images, arrays, *, batch_size, seed, epochs, steps, augment=None):
-    """A tf.data pipeline of (images, labels, weights) batches, `steps` for each of `epochs`.
+@lru_cache(maxsize=2)
+def epoch_order(seed, epoch, count):
+    """The order (count,) of the rows in an epoch, the same in every run with this seed. Not to be written to."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
-    The order is a function of (seed, epoch), so a resumed run sees what the uninterrupted one sees.
+
+def training_batch(images, arrays, epoch, step, *, batch_size, seed, augment=None):
+    """(images uint8 (B, S, S, 3), labels, weights) of one step of an epoch, a function of (seed, epoch, step).
 
     Args:
         images: FaceImages, or anything with a length and a size that gives uint8 (B, S, S, 3) for an index array.
         arrays: (labels, weights) of `make_arrays`.
+        augment: function of `keras_impl.augment.make_augmenter`.
+    """
+    start = step * batch_size
+    rows = epoch_order(seed, epoch, len(images))[start : start + batch_size]
+    batch = evaluation_batch(images, arrays, rows)
+    return augment(epoch, step, *batch) if augment else batch
+
+
+def evaluation_batch(images, arrays, rows):
+    """(images uint8, labels, weights) of the given rows."""
+    return images[rows], *({name: column[rows] for name, column in group.items()} for group in arrays)
+
+
+def make_training_dataset(images, arrays, *, batch_size, seed, epochs, steps, augment=None, tensor_augment=None):
+    """A tf.data pipeline of `training_batch`es, `steps` for each of `epochs`.
+
+    Args:
+        images, arrays, augment: see `training_batch`.
         epochs: range of epoch numbers.
         steps: batches an epoch, of `steps_per_epoch`.
-        augment: function of `keras_impl.augment.make_augmenter`.
+        tensor_augment: function of (images, labels, weights) on TensorFlow tensors, run after `augment`.
     """
     import tensorflow as tf
 
-    count = len(images)
-    batch_size = min(batch_size, count)
-    load = _make_loader(images, arrays)
+    batch_size = min(batch_size, len(images))
 
-    def batches_of(epoch):
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(count), seed=tf.stack([tf.constant(seed, tf.int64), epoch])
-        )
-        rows = tf.reshape(order[: steps * batch_size], (steps, batch_size))
-        return tf.data.Dataset.from_tensor_slices(rows).enumerate().map(lambda step, rows: (epoch, step, rows))
+    def load(epoch, step):
+        return training_batch(images, arrays, int(epoch), int(step), batch_size=batch_size, seed=seed, augment=augment)
 
-    def load_and_augment(epoch, step, rows):
-        batch = load(rows)
-        return augment(epoch, step, *batch) if augment else batch
-
-    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(batches_of)
-    dataset = dataset.map(load_and_augment, num_parallel_calls=2, deterministic=True)
+    places = tf.data.Dataset.range(epochs.start * steps, epochs.stop * steps).map(lambda i: (i // steps, i % steps))
+    dataset = _map_numpy(places, load, example=load(epochs.start, 0), batch_size=batch_size)
+    if tensor_augment is not None:
+        dataset = dataset.map(tensor_augment, num_parallel_calls=2, deterministic=True)
     return dataset.with_options(_options()).prefetch(2)
 
 
@@ -185,24 +201,32 @@ def make_evaluation_dataset(images, arrays, *, batch_size):
     """One ordered pass of (images, labels, weights) batches; the last one may be smaller."""
     import tensorflow as tf
 
-    load = _make_loader(images, arrays)
-    dataset = tf.data.Dataset.range(len(images)).batch(batch_size).map(load, num_parallel_calls=2, deterministic=True)
+    def load(rows):
+        return evaluation_batch(images, arrays, rows)
+
+    rows = tf.data.Dataset.range(len(images)).batch(batch_size)
+    dataset = _map_numpy(rows, load, example=load(np.arange(min(1, len(images)))), batch_size=None)
     return dataset.with_options(_options()).prefetch(2)
 
 
-def _make_loader(images, arrays):
+def _map_numpy(dataset, load, *, example, batch_size):
+    """The dataset of what a NumPy function makes of each element, two at once; `example` tells types and shapes."""
     import tensorflow as tf
 
-    labels, weights = ({name: tf.constant(values) for name, values in group.items()} for group in arrays)
+    leaves = keras.tree.flatten(example)
 
-    def load(rows):
-        faces = tf.numpy_function(images.__getitem__, [rows], tf.uint8, stateful=False)
-        faces.set_shape((rows.shape[0], images.size, images.size, 3))
-        return faces, *(
-            {name: tf.gather(column, rows) for name, column in group.items()} for group in (labels, weights)
+    def call(*arguments):
+        made = tf.numpy_function(
+            lambda *values: keras.tree.flatten(load(*values)),
+            arguments,
+            [leaf.dtype for leaf in leaves],
+            stateful=False,
         )
+        for tensor, leaf in zip(made, leaves, strict=True):
+            tensor.set_shape((batch_size, *leaf.shape[1:]))
+        return keras.tree.pack_sequence_as(example, made)
 
-    return load
+    return dataset.map(call, num_parallel_calls=2, deterministic=True)
 
 
 def _options():

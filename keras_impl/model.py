@@ -1,5 +1,6 @@
 """The one model class: a backbone with an age head, a gender head, or both, and everything a prediction depends on."""
 
+import random
 from types import SimpleNamespace
 
 import keras
@@ -9,7 +10,9 @@ from faces.errors import UserError
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE, UNKNOWN_GENDER
 from keras_impl import losses, metrics
 from keras_impl.backbones import build_backbone, set_batch_norm_momentum
+from keras_impl.device_augment import augment_batch
 from keras_impl.heads import HEADS, GenderHead
+from keras_impl.layers import fuse_batch_normalization
 from keras_impl.methods import METHODS, split_settings
 
 METRIC_NAMES = {"age": "age_mae", "gender": "gender_accuracy"}
@@ -65,7 +68,9 @@ class FaceModel(keras.Model):
         self.crop = {"margin": 0.0, "aligned": False, **(crop or {})}
         self.provenance = dict(provenance or {})
         self.calibration = dict(calibration or {})
-        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        # Without a seed of its own the layer would draw from a generator of torch that a resumed run cannot put back.
+        seed = random.randint(1, 10**9) if dropout else None
+        self.dropout = keras.layers.Dropout(dropout, seed=seed, name="dropout")
         self.total_steps = None
 
     @property
@@ -84,6 +89,8 @@ class FaceModel(keras.Model):
         self.built = True
 
     def call(self, images, training=False):
+        # Batches travel as uint8, a quarter of the bytes; bfloat16 holds 0..255 exactly.
+        images = ops.cast(images, self.compute_dtype)
         features = self.dropout(self.backbone(images, training=training), training=training)
         return {name: getattr(self, f"{name}_head")(features) for name in self.output_keys}
 
@@ -133,7 +140,8 @@ class FaceModel(keras.Model):
         Args:
             age_weight, gender_weight: factors of the two losses.
             gender_params: of `keras_impl.losses.gender_cross_entropy`.
-            total_steps: steps of the whole training, for methods whose loss needs `progress`.
+            total_steps: steps of the whole training, for methods whose loss needs `progress` where the labels do not
+                tell it.
         """
         super().compile(optimizer=optimizer, **kwargs)
         self.loss_weights = {"age": age_weight, "gender": gender_weight}
@@ -149,8 +157,18 @@ class FaceModel(keras.Model):
     def metrics(self):
         return super().metrics + list(vars(getattr(self, "_trackers", SimpleNamespace())).values())
 
+    def train_step(self, *arguments):
+        """The step of the backend at hand, whose last argument is the batch, after the augmentation that the batch
+        may ask for."""
+        *state, batch = arguments
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        return super().train_step(*state, (*augment_batch(images, labels), weights))
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         total = sum(self.losses) if self.losses else 0.0
+        if "progress" in METHODS[self.method].needs and "progress" not in y:
+            # A validation loss means the same in every epoch: that with which the training ends.
+            y = {**y, "progress": self._progress() if training else 1.0}
         for name in self.output_keys:
             values = self._mixed_loss(name, y, y_pred[name])
             total = total + self.loss_weights[name] * self._reduce(values, values, sample_weight=sample_weight[name])
@@ -158,17 +176,18 @@ class FaceModel(keras.Model):
 
     def _mixed_loss(self, name, y, output):
         """Per-sample loss; under mixup the losses of both labels, weighted as the images are."""
-        values = self._sample_loss(name, y[name], output)
+        values = self._sample_loss(name, y[name], output, y.get("progress"))
         if "mix_weight" not in y:
             return values
         share = ops.cast(y["mix_weight"], values.dtype)
-        return share * values + (1.0 - share) * self._sample_loss(name, y[f"{name}_partner"], output)
+        partner = self._sample_loss(name, y[f"{name}_partner"], output, y.get("progress"))
+        return share * values + (1.0 - share) * partner
 
-    def _sample_loss(self, name, label, output):
+    def _sample_loss(self, name, label, output, progress):
         if name == "gender":
             return losses.gender_cross_entropy(label, output, **self.gender_params)
         columns = dict(zip(AGE_COLUMNS, ops.unstack(label, axis=-1), strict=True))
-        columns["progress"] = self._progress() if "progress" in METHODS[self.method].needs else None
+        columns["progress"] = progress
         return self.age_loss(columns, output)
 
     def age_loss(self, columns, output):
@@ -266,6 +285,7 @@ def build_model(
     check_names(method, outputs)
     if isinstance(backbone, str):
         backbone = build_backbone(backbone, image_size, weights=weights)
+    backbone = fuse_batch_normalization(backbone)
     if batch_norm_momentum is not None:
         set_batch_norm_momentum(backbone, batch_norm_momentum)
     age_head = None

@@ -96,7 +96,7 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        row["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self._started, 2)
         if not math.isfinite(row["loss"]):
             raise UserError(

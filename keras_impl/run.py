@@ -11,6 +11,7 @@ from keras_impl.augment import Augmentation
 from keras_impl.backbones import check_backbone
 from keras_impl.checks import require_number, require_one_of, require_whole
 from keras_impl.cross_validation import run_folds
+from keras_impl.devices import set_precision
 from keras_impl.experiment import run_fold
 from keras_impl.input import CACHES
 from keras_impl.model import check_names
@@ -36,9 +37,11 @@ def run(values, *, config_text, folder=None, overrides=None):
     _check_values(values)
     check_names(values["method"]["name"], values["model"]["outputs"])
     check_backbone(values["model"]["model_name"], values["model"]["img_size"])
-    training.set_precision(recipe.mixed_precision)
+    set_precision(recipe.mixed_precision)
     section = values["data"]
-    data = data_side.load_data(**{key: section[key] for key in ("db", "root", "csv", "meta_dir", "limit")})
+    packed = {"pack_size": values["model"]["img_size"], "packed_dir": section["packed_dir"]}
+    packed = packed if section["cache"] == "packed" else {}
+    data = data_side.load_data(**{key: section[key] for key in ("db", "root", "csv", "meta_dir", "limit")}, **packed)
     folds = data_side.divide(data, **{key: section[key] for key in data_side.SPLIT_KEYS})
 
     def open_folder():
@@ -63,7 +66,7 @@ def _check_values(values):
     """UserError for what would otherwise come to light only after the data was read or the run folder made."""
     data, model = values["data"], values["model"]
     require_one_of("train.resume", values["train"]["resume"], (True, False))
-    require_one_of("data.cache", data["cache"], CACHES)
+    require_one_of("data.cache", data["cache"], (*CACHES, "packed"))
     data_side.check_data_values(data)
     for name in ("dropout", "batch_norm_momentum"):
         if name == "dropout" or model[name] is not None:

@@ -6,6 +6,7 @@ import platform
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -16,23 +17,19 @@ from faces.errors import UserError
 from faces.report import plot_learning_curves
 from keras_impl.augment import Augmentation, make_augmenter, make_keras_cv_augmenter
 from keras_impl.averaging import AveragedWeights
+from keras_impl.batches import make_evaluation_input, make_training_input
 from keras_impl.checks import require_number, require_one_of, require_whole
-from keras_impl.input import (
-    FaceImages,
-    make_arrays,
-    make_evaluation_dataset,
-    make_labels,
-    make_training_dataset,
-    steps_per_epoch,
-)
+from keras_impl.device_augment import make_device_augmenter
+from keras_impl.devices import check_batch_size, compiles_steps, replicas
+from keras_impl.input import FaceImages, make_arrays, make_labels, steps_per_epoch
 from keras_impl.methods import METHODS
 from keras_impl.optimizers import make_optimizer, make_schedule
 from keras_impl.recorder import RunRecorder
 from keras_impl.weighting import age_weights
 
 _log = logging.getLogger(__name__)
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "opencv-python", "hydra-core")
-AUGMENTERS = ("keras", "keras_cv", "none")
+PACKAGES = ("keras", "numpy", "pandas", "opencv-python", "hydra-core")
+AUGMENTERS = ("opencv", "device", "keras_cv", "none")
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Recipe:
     gender_weight: float = 1.0
     gender_label_smoothing: float = 0.0
     gender_focal_gamma: float = 0.0
-    augment: str = "keras"
+    augment: str = "opencv"
     mixed_precision: str = "auto"
     seed: int = 0
     verbose: str | int = "auto"
@@ -89,6 +86,7 @@ class Recipe:
         require_one_of("train.verbose", self.verbose, ("auto", 0, 1, 2))
         if self.augment not in AUGMENTERS:
             raise UserError(f"Unknown train.augment {self.augment!r}. Expected one of: {', '.join(AUGMENTERS)}")
+        self._check_backend()
         # The names and ranges of the optimizer and its schedule are checked before any work starts.
         make_optimizer(
             self.optimizer_name,
@@ -97,6 +95,17 @@ class Recipe:
             clip_norm=self.clip_norm,
             ema=self.ema,
         )
+
+    def _check_backend(self):
+        """UserError for what the backend of Keras, or its devices, cannot do."""
+        check_batch_size(self.batch_size)
+        tensorflow = keras.backend.backend() == "tensorflow"
+        if self.augment == "keras_cv" and not tensorflow:
+            raise UserError("train.augment=keras_cv needs KERAS_BACKEND=tensorflow. Use opencv or device.")
+        if self.augment == "device" and self.augmentation.mixup and tensorflow and replicas() > 1:
+            raise UserError("train.augment=device has no augment.mixup over several devices of TensorFlow. Use opencv.")
+        if self.tensorboard and find_spec("tensorflow") is None:
+            raise UserError("train.tensorboard=true needs the package tensorflow, which writes the event files.")
 
 
 @dataclass
@@ -126,41 +135,18 @@ def make_parts(table, split, *, age_label="real", weights=None):
     return parts
 
 
-def load_images(parts, root, size, *, cache, cache_folder, progress=True):
-    """Open the images of every part; see FaceImages."""
+def load_images(parts, data, size, *, cache, cache_folder, progress=True):
+    """Open the images of every part of a FaceData: faces of its packs where it has any, else FaceImages."""
     for name, part in parts.items():
-        paths = [Path(root) / path for path in part.table["img_path"]]
+        if data.packed is not None:
+            part.images = data.packed_faces(part.table["img_path"])
+            continue
+        paths = [data.root / path for path in part.table["img_path"]]
         kept = cache if name != "test" or cache == "disk" else "none"  # the test part is read once, at the end
         part.images = FaceImages(paths, size, cache=kept, cache_folder=cache_folder, progress=progress)
 
 
 # === Training ===
-
-
-def accelerators():
-    """Number of accelerators that the Keras backend sees."""
-    if keras.backend.backend() == "torch":  # Keras lists no devices for it
-        import torch
-
-        return torch.cuda.device_count()
-    return sum(not device.startswith("cpu") for device in keras.distribution.list_devices())
-
-
-def make_strategy():
-    """A context that mirrors the model over all GPUs where TensorFlow sees several, else one that does nothing."""
-    if keras.backend.backend() == "tensorflow" and accelerators() > 1:
-        import tensorflow as tf
-
-        return tf.distribute.MirroredStrategy().scope()
-    return contextlib.nullcontext()
-
-
-def set_precision(mixed_precision):
-    """Set Keras' precision policy: "auto" is bfloat16 on accelerators; "on" and "off" decide by hand."""
-    if mixed_precision not in ("auto", "on", "off"):
-        raise UserError(f"train.mixed_precision must be auto, on or off. Received: {mixed_precision!r}")
-    mixed = mixed_precision == "on" or (mixed_precision == "auto" and accelerators() > 0)
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed else "float32")
 
 
 def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
@@ -228,14 +214,13 @@ def _compile(model, recipe, steps, first_epoch):
     )
     optimizer.build(model.trainable_variables)
     optimizer.iterations.assign(first_epoch * steps)
-    # XLA is about ten times slower than plain kernels for these nets on a CPU.
     model.compile(
         optimizer,
         age_weight=METHODS[model.method].loss_weight if recipe.age_weight is None else recipe.age_weight,
         gender_weight=recipe.gender_weight,
         gender_params={"label_smoothing": recipe.gender_label_smoothing, "focal_gamma": recipe.gender_focal_gamma},
         total_steps=total,
-        jit_compile=accelerators() > 0,
+        jit_compile=compiles_steps(),
     )
 
 
@@ -258,37 +243,51 @@ def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callba
         age_weight=age_weight,
         sample_weight=train.weights,
     )
-    dataset = make_training_dataset(
+    batches = make_training_input(
         train.images,
         train_arrays,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
         epochs=range(first_epoch, last_epoch),
         steps=steps,
-        augment=_augmenter(recipe),
+        **_augmenters(model, recipe, steps),
     )
     validation = None
     if len(val.table):
         arrays = make_arrays(val.labels, method=model.method, outputs=model.output_keys)
-        validation = make_evaluation_dataset(val.images, arrays, batch_size=recipe.batch_size)
+        validation = make_evaluation_input(val.images, arrays, batch_size=recipe.batch_size)
     model.fit(
-        dataset,
+        batches,
         initial_epoch=first_epoch,
         epochs=last_epoch,
         steps_per_epoch=steps,
         validation_data=validation,
         callbacks=callbacks,
-        shuffle=False,  # the dataset shuffles itself
+        shuffle=False,  # the batches are in a random order already
         verbose=(1 if sys.stdout.isatty() else 2) if recipe.verbose == "auto" else recipe.verbose,
     )
 
 
-def _augmenter(recipe):
-    if recipe.augment == "none":
-        return None
-    if recipe.augment == "keras_cv":
-        return make_keras_cv_augmenter()
-    return make_augmenter(recipe.augmentation, recipe.seed)
+def _augmenters(model, recipe, steps):
+    """Arguments `augment` and `tensor_augment` of `make_training_input`."""
+    makers = {"opencv": make_augmenter, "device": make_device_augmenter}
+    augment = makers[recipe.augment](recipe.augmentation, recipe.seed) if recipe.augment in makers else None
+    if "progress" in METHODS[model.method].needs:
+        augment = _add_progress(augment, steps, recipe.epochs * steps)
+    return {"augment": augment, "tensor_augment": make_keras_cv_augmenter() if recipe.augment == "keras_cv" else None}
+
+
+def _add_progress(augment, steps, total):
+    """The augmenter that also tells the batch which share of the training lies behind it: under jax a compiled step
+    cannot read the optimizer's count."""
+
+    def add(epoch, step, images, labels, weights):
+        if augment is not None:
+            images, labels, weights = augment(epoch, step, images, labels, weights)
+        progress = np.full(len(images), (epoch * steps + step) / total, np.float32)
+        return images, {**labels, "progress": progress}, weights
+
+    return add
 
 
 # === After training ===
@@ -302,7 +301,7 @@ def write_history_picture(recorder, folder):
 def environment():
     """Versions of Python and the packages that a result depends on."""
     versions = {"python": platform.python_version(), "backend": keras.backend.backend()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, keras.backend.backend()):
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="float64 nets need the TensorFlow backend"),
 ]
 # The second size of a net is odd: "same" padding depends on the parity.
-FAST = {"MobileNetV3Small": (96, 65), "EfficientNetB0": (64,), "ResNet50": (64, 75)}
+FAST = {"MobileNetV3Small": (96, 65), "EfficientNetB0": (64,), "FaceResNet10": (64, 75), "ResNet50": (64, 75)}
 CASES = [(name, size) for name, sizes in FAST.items() for size in sizes]
 CHAOTIC = ("EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "MobileNetV3Large", "ResNet101", "ResNet152")
 SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -97,6 +97,7 @@ def test_weights_travel_back_and_an_unmatched_layer_is_refused(name, floatx):
     [
         ("MobileNetV3Small", "dldl_v2", True),
         ("MobileNetV3Small", "coral", False),
+        ("FaceResNet10", "l1", True),
         ("ResNet50", "mean_variance", False),
         ("EfficientNetB0", "l1", False),  # stochastic depth: its twin has none, so not in training mode
     ],

@@ -23,6 +23,7 @@ LIMITS = {
     "train.py": TRAIN_LIMITS,
     "create_db.py": "--count 120",
     "evaluate.py": "--limit 16 --bootstrap 20",
+    "export.py": "--limit 16",
 }
 
 

@@ -15,7 +15,7 @@ EMPTY_NAMES = {"utils.py", "common.py", "factory.py", "generator.py"}
 # What each package may import at any place, besides the standard library and itself.
 ALLOWED = {
     "faces": {"numpy", "pandas", "scipy", "cv2", "PIL", "tqdm"},
-    "keras_impl": {"faces", "keras", "numpy", "pandas", "tqdm"},
+    "keras_impl": {"faces", "keras", "numpy", "pandas", "cv2", "tqdm"},
     "torch_ref": {"faces", "torch", "numpy"},
 }
 # What only the named modules may import, and only inside a function: heavy, optional, or owned by one place.
@@ -23,9 +23,10 @@ LAZY = {
     ("faces", "mtcnn"): {"detection"},
     ("faces", "matplotlib"): {"report"},
     ("faces", "pyarrow"): {"picture_paths", "row_files"},
-    ("keras_impl", "tensorflow"): {"input", "augment", "training", "export"},
-    ("keras_impl", "torch"): {"training"},  # counts the GPUs of Keras' torch backend
+    ("keras_impl", "tensorflow"): {"input", "augment", "layers", "devices", "export"},
+    ("keras_impl", "torch"): {"devices"},  # counts the GPUs of Keras' torch backend
     ("keras_impl", "onnx"): {"export"},
+    ("keras_impl", "tf2onnx"): {"export"},
     ("keras_impl", "onnxruntime"): {"export"},
     ("keras_impl", "openvino"): {"export"},
     ("keras_impl", "ai_edge_litert"): {"export"},
@@ -84,7 +85,7 @@ def violation(path, name, lazy):
         return None if module == "conftest" else _script_violation(module, name)
     if package not in ALLOWED or name in ALLOWED[package] | {package} or name in sys.stdlib_module_names:
         return None
-    if path.startswith("keras_impl/web/") and name in SERVER | {"cv2", "pydantic"}:
+    if path.startswith("keras_impl/web/") and name in SERVER | {"pydantic"}:
         return None
     places = {module} if package == "keras_impl" and name in ONE_PLACE else LAZY.get((package, name), set())
     if module not in places:

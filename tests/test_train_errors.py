@@ -56,7 +56,7 @@ def left_behind(folder):
         ("data.db=lagenda", ["Unknown data set 'lagenda'", "sample", "utkface", "csv"]),
         ("train.optimizer_name=adagard", ["Unknown optimizer 'adagard'", "sgd, adam, adamw"]),
         ("train.schedule=saw", ["Unknown schedule 'saw'", "constant", "cosine"]),
-        ("train.augment=lots", ["Unknown train.augment 'lots'", "keras, keras_cv, none"]),
+        ("train.augment=lots", ["Unknown train.augment 'lots'", "opencv, device, keras_cv, none"]),
         ("train.mixed_precision=float8", ["train.mixed_precision must be auto, on or off", "float8"]),
         ("model.img_size=-5", ["Image size for MobileNetV3Small", ">= 32 pixels", "-5"]),
         ("model.img_size=96.5", ["whole number", "96.5"]),

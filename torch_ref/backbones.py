@@ -1,9 +1,8 @@
 """Backbones: images (N, 3, H, W), float RGB 0..255 -> features (N, out_features) after global average pooling.
 
-The preprocessing is inside. Every layer that has weights carries the name it has in keras.applications and sits
-directly under the backbone, so that copying weights is one loop. Dropout and stochastic depth are left out. Padding
-follows the size of the image, as in a Keras model built for a fixed size. An image batch of another shape raises a
-ValueError.
+The preprocessing is inside. Every layer that has weights carries the name it has in Keras and sits directly under
+the backbone, so that copying weights is one loop. Dropout and stochastic depth are left out. Padding follows the size
+of the image, as in a Keras model built for a fixed size. An image batch of another shape raises a ValueError.
 """
 
 import math
@@ -15,40 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torch_ref.layers import BatchNorm, Normalization, SameConv2d
+from torch_ref.backbone_base import Backbone, rescale
+from torch_ref.face_resnet import FaceResNet
+from torch_ref.layers import Normalization, SameConv2d
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 IMAGENET_STD_RGB = (0.229, 0.224, 0.225)
-
-
-class Backbone(nn.Module):
-    """What the families share. A family gives preprocess(images), feature_map(images) and sets out_features."""
-
-    batch_norm_epsilon = 1e-3
-    batch_norm_momentum = 0.99
-    out_features: int
-
-    def forward(self, images):
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"Images of shape (N, 3, H, W) are needed. Received: {tuple(images.shape)}")
-        return self.feature_map(self.preprocess(images)).mean(dim=(2, 3))
-
-    def _add_unit(self, names, convolution):
-        """Register a convolution and its batch normalisation under the two names."""
-        conv_name, norm_name = names
-        norm = BatchNorm(convolution.out_channels, epsilon=self.batch_norm_epsilon, momentum=self.batch_norm_momentum)
-        self.add_module(conv_name, convolution)
-        self.add_module(norm_name, norm)
-
-    def _run_unit(self, names, x):
-        for name in names:
-            x = getattr(self, name)(x)
-        return x
-
-
-def _rescale(images, scale, offset=0.0):
-    # Keras' Rescaling on TensorFlow rounds its constants to float32 even when it computes in float64.
-    return images * torch.tensor(scale, dtype=torch.float32).to(images) + offset
 
 
 @dataclass(frozen=True)
@@ -250,9 +221,9 @@ class EfficientNet(_InvertedResidualNet):
         self.imagenet_rescaling = imagenet_rescaling
 
     def preprocess(self, images):
-        x = self.normalization(_rescale(images, 1 / 255))
+        x = self.normalization(rescale(images, 1 / 255))
         if self.imagenet_rescaling:
-            x = _rescale(x, [[[1 / math.sqrt(std)]] for std in IMAGENET_STD_RGB])
+            x = rescale(x, [[[1 / math.sqrt(std)]] for std in IMAGENET_STD_RGB])
         return x
 
 
@@ -338,7 +309,7 @@ class MobileNetV3(_InvertedResidualNet):
         super().__init__(_mobilenet_blocks(table), out_features=6 * table[-1][1])
 
     def preprocess(self, images):
-        return _rescale(images, 1 / 127.5, offset=-1.0)
+        return rescale(images, 1 / 127.5, offset=-1.0)
 
 
 def _mobilenet_blocks(table):
@@ -369,6 +340,7 @@ BACKBONES = {
     "EfficientNetB5": partial(EfficientNet, 1.6, 2.2),
     "EfficientNetB6": partial(EfficientNet, 1.8, 2.6),
     "EfficientNetB7": partial(EfficientNet, 2.0, 3.1),
+    "FaceResNet10": partial(FaceResNet, (64, 128, 192, 256), (1, 1, 1, 1)),
     "ResNet50": partial(ResNet, (3, 4, 6, 3)),
     "ResNet101": partial(ResNet, (3, 4, 23, 3)),
     "ResNet152": partial(ResNet, (3, 8, 36, 3)),

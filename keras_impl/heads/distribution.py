@@ -36,7 +36,9 @@ class DistributionHead(AgeHead):
         probabilities = self.probabilities(output)
         grid = ops.cast(self.grid, output.dtype)
         if self.decode_name == "argmax":
-            return ops.take(grid, ops.argmax(probabilities, axis=-1))
+            # Of whole numbers: Keras' argmax of floats looks at their bits, which no export can.
+            largest = ops.cast(ops.equal(probabilities, ops.max(probabilities, axis=-1, keepdims=True)), "int32")
+            return ops.take(grid, ops.argmax(largest, axis=-1))
         if self.decode_name == "median":
             reached = ops.cast(ops.cumsum(probabilities, axis=-1) < 0.5, "int32")
             # Rounding may leave the last cumulative sum a little below 1, never below 1/2.

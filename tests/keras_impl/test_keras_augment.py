@@ -1,13 +1,12 @@
-"""Augmentation: a function of (seed, epoch, step), eagerly and inside tf.data, that does to the images what it says."""
+"""Augmentation: a function of (seed, epoch, step) that does to the images what it says."""
 
 import cv2
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from faces.errors import UserError
-from keras_impl.augment import NO_AUGMENTATION, Augmentation, affine_transforms, make_augmenter
+from keras_impl.augment import NO_AUGMENTATION, Augmentation, Draws, affine_matrices, make_augmenter
 
 STRONG = Augmentation(flip=1.0, shift=0.1, scale=0.2, rotate=20, brightness=0.2, contrast=0.3, erase=0.5, mixup=0.4)
 SIZE = 24
@@ -27,50 +26,40 @@ def batch(count=16):
 
 
 def augmented(strength, *, seed=0, epoch=0, step=0, data=None):
-    """The augmented batch in NumPy."""
-    data = tf.nest.map_structure(tf.constant, data or batch())
-    result = make_augmenter(strength, seed)(tf.constant(epoch, tf.int64), tf.constant(step, tf.int64), *data)
-    return tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
+    return make_augmenter(strength, seed)(epoch, step, *(data or batch()))
 
 
-def augmented_by_tf_data(strength, *, seed=0, epoch=0, step=0):
-    augment = make_augmenter(strength, seed)
-    dataset = tf.data.Dataset.from_tensors((np.int64(epoch), np.int64(step), *batch())).map(augment)
-    return next(dataset.as_numpy_iterator())
+def change(result, images):
+    """Mean absolute change (N,) of each image."""
+    return np.abs(result.astype(np.float32) - images).mean(axis=(1, 2, 3))
 
 
 def test_same_place_gives_the_same_images():
     first = augmented(STRONG, seed=3, epoch=2, step=5)
     keras.utils.set_random_seed(99)  # nothing outside takes part
     again = augmented(STRONG, seed=3, epoch=2, step=5)
-    tf.nest.map_structure(np.testing.assert_array_equal, first, again)
-
-
-def test_tf_data_gives_what_eager_gives():
-    eager, graph = augmented(STRONG, epoch=1, step=2), augmented_by_tf_data(STRONG, epoch=1, step=2)
-    tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-3), eager, graph)
+    keras.tree.map_structure(np.testing.assert_array_equal, first, again)
 
 
 @pytest.mark.parametrize("place", [{"seed": 1}, {"epoch": 1}, {"step": 1}])
 def test_another_place_gives_other_images(place):
     here, there = augmented(STRONG)[0], augmented(STRONG, **place)[0]
-    assert (np.abs(here - there).mean(axis=(1, 2, 3)) > 1).mean() > 0.8
+    assert (change(here, there) > 1).mean() > 0.8
 
 
 def test_no_strength_is_the_identity():
     images, labels, weights = batch()
     result = augmented(NO_AUGMENTATION)
-    assert result[0].dtype == np.float32
+    assert result[0].dtype == np.uint8
     np.testing.assert_array_equal(result[0], images)
-    tf.nest.map_structure(np.testing.assert_array_equal, result[1:], (labels, weights))
+    keras.tree.map_structure(np.testing.assert_array_equal, result[1:], (labels, weights))
 
 
 @pytest.mark.parametrize(("flip", "low", "high"), [(1.0, 0.35, 0.65), (0.5, 0.13, 0.37)])
 def test_flip_mirrors_its_share_and_nothing_else(flip, low, high):
-    images = batch(128)[0].astype(np.float32)
-    result = augmented(Augmentation(flip=flip), data=batch(128))[0]
-    same = np.abs(result - images).max(axis=(1, 2, 3)) < 1e-3
-    mirrored = np.abs(result - images[:, :, ::-1]).max(axis=(1, 2, 3)) < 1e-3
+    images, result = batch(128)[0], augmented(Augmentation(flip=flip), data=batch(128))[0]
+    same = (result == images).all(axis=(1, 2, 3))
+    mirrored = (result == images[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same ^ mirrored).all()
     assert low < mirrored.mean() < high
 
@@ -95,40 +84,36 @@ def test_affine_is_that_of_opencv(flip, shift, zoom, degrees):
     mirror = np.array([[flip, 0, middle * (1 - flip)], [0, 1, 0], [0, 0, 1]], dtype=np.float64)
     forward = (mirror @ turn @ move)[:2]
     expected = cv2.warpAffine(image, forward, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    transforms = affine_transforms(
-        tf.constant([flip], tf.float32),
-        tf.constant([shift], tf.float32),
-        tf.constant([zoom], tf.float32),
-        tf.constant([np.deg2rad(degrees)], tf.float32),
-        SIZE,
+    draws = Draws(
+        mirror=np.array([flip < 0]),
+        shift=np.array([shift]) / SIZE,
+        zoom=np.array([zoom]),
+        angle=np.array([degrees]),
+        brightness=np.zeros(1),
+        contrast=np.ones(1),
+        erased=np.zeros((1, 4)),
     )
-    result = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None],
-        transforms=transforms,
-        output_shape=[SIZE, SIZE],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
-    # OpenCV rounds the place to 1/32 pixel; this image changes by less than 25 levels a pixel.
-    np.testing.assert_allclose(result[0], expected, atol=1.0)
+    matrix = affine_matrices(draws, SIZE)[0]
+    np.testing.assert_allclose(matrix, forward, atol=1e-12)
+    result = cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("name", ["shift", "scale", "rotate"])
 def test_movement_alone_keeps_values_in_range(name):
     strength = Augmentation(flip=0, **{name: {"shift": 0.2, "scale": 0.3, "rotate": 30}[name]})
     images, result = batch()[0], augmented(strength)[0]
-    assert result.min() >= images.min() - 1e-3 and result.max() <= images.max() + 1e-3
-    assert (np.abs(result - images).mean(axis=(1, 2, 3)) > 0.5).mean() > 0.8
+    assert result.min() >= images.min() and result.max() <= images.max()
+    assert (change(result, images) > 0.5).mean() > 0.8
 
 
 def test_brightness_adds_one_value_an_image():
     images = np.full((64, SIZE, SIZE, 3), 100, np.uint8)
     labels = {"gender": np.zeros(64, np.int32)}
     result = augmented(Augmentation(flip=0, brightness=0.2), data=(images, labels, {"gender": np.ones(64)}))[0]
-    change = result[:, 0, 0, 0] - 100
-    assert np.ptp(result, axis=(1, 2, 3)).max() < 1e-3
-    assert np.abs(change).max() <= 0.2 * 255 + 1e-3 and change.min() < -20 and change.max() > 20
+    added = result[:, 0, 0, 0].astype(int) - 100
+    assert np.ptp(result, axis=(1, 2, 3)).max() == 0
+    assert np.abs(added).max() <= 0.2 * 255 and added.min() < -20 and added.max() > 20
 
 
 def test_contrast_scales_about_the_mean():
@@ -142,8 +127,8 @@ def test_erase_paints_one_grey_rectangle():
     images = np.full((64, SIZE, SIZE, 3), 10, np.uint8)
     labels = {"gender": np.zeros(64, np.int32)}
     result = augmented(Augmentation(flip=0, erase=0.5), data=(images, labels, {"gender": np.ones(64)}))[0]
-    erased = np.isclose(result, 127).all(axis=-1)
-    assert (erased | np.isclose(result, 10).all(axis=-1)).all()
+    erased = (result == 127).all(axis=-1)
+    assert (erased | (result == 10).all(axis=-1)).all()
     share = erased.mean(axis=(1, 2))
     assert 0.3 < (share > 0).mean() < 0.7 and share.max() < 0.3
     for mask in erased[share > 0]:
@@ -166,7 +151,7 @@ def test_mixup_mixes_images_as_it_says_of_the_labels():
     np.testing.assert_array_equal(mixed["gender_partner"], labels["gender"][partner])
     assert share.min() >= 0.5 and share.max() <= 1 and len(np.unique(share)) > 1
     expected = share * np.arange(count) + (1 - share) * partner
-    np.testing.assert_allclose(result, np.broadcast_to(expected[:, None, None, None], result.shape), atol=1e-3)
+    np.testing.assert_allclose(result, np.broadcast_to(expected[:, None, None, None], result.shape), atol=0.51)
     np.testing.assert_array_equal(mixed_weights["age"], weights["age"] * weights["age"][partner])
     np.testing.assert_array_equal(mixed_weights["gender"], weights["gender"])
 
@@ -179,12 +164,14 @@ def test_strength_out_of_range(name, value):
 
 @pytest.mark.slow
 def test_keras_cv_changes_images_and_keeps_labels():
+    import tensorflow as tf
+
     from keras_impl.augment import make_keras_cv_augmenter
 
     images, labels, weights = batch()
     augment = make_keras_cv_augmenter()
-    dataset = tf.data.Dataset.from_tensors((np.int64(0), np.int64(0), images, labels, weights)).map(augment)
+    dataset = tf.data.Dataset.from_tensors((images, labels, weights)).map(augment)
     result, kept, kept_weights = next(dataset.as_numpy_iterator())
     assert result.shape == images.shape and np.isfinite(result).all() and result.min() >= 0 and result.max() <= 255
     assert np.abs(result - images).mean() > 1
-    tf.nest.map_structure(np.testing.assert_array_equal, (kept, kept_weights), (labels, weights))
+    keras.tree.map_structure(np.testing.assert_array_equal, (kept, kept_weights), (labels, weights))

@@ -8,11 +8,14 @@ import torch
 from torch import nn
 
 from torch_ref.backbones import BACKBONES, EfficientNet
+from torch_ref.face_resnet import FaceResNet
 from torch_ref.layers import BatchNorm, Normalization, SameConv2d
 from torch_ref.weights import keras_weights, load_keras_weights
 
 # out_features and the number of weights, moving statistics included, that keras.applications 3.15 reports for
-# include_top=False (its EfficientNets count one more, the sample count of the normalisation).
+# include_top=False (its EfficientNets count one more, the sample count of the normalisation). FaceResNet10 by hand: a
+# block from m to n channels has 9mn + 9nn + mn weights in convolutions and 3 * 4n in normalisations, so its blocks have
+# 58_112 + 230_912 + 579_840 + 1_084_416; the stem has 27 * 32 + 4 * 32.
 SIZES = {
     "MobileNetV3Small": (576, 939_120),
     "MobileNetV3Large": (960, 2_996_352),
@@ -24,6 +27,7 @@ SIZES = {
     "EfficientNetB5": (2048, 28_513_526),
     "EfficientNetB6": (2304, 40_960_142),
     "EfficientNetB7": (2560, 64_097_686),
+    "FaceResNet10": (256, 1_954_272),
     "ResNet50": (2048, 23_587_712),
     "ResNet101": (2048, 42_658_176),
     "ResNet152": (2048, 58_370_944),
@@ -88,17 +92,25 @@ def build(name, **params):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_sizes_are_those_of_keras_applications(name):
+def test_sizes(name):
     with torch.device("meta"):
         module = BACKBONES[name]()
     assert (module.out_features, sum(tensor.numel() for tensor in module.state_dict().values())) == SIZES[name]
 
 
+# FaceResNet10's are this project's own, the others those of keras.applications.
 @pytest.mark.parametrize(
-    ("name", "momentum"), [("MobileNetV3Small", 0.999), ("EfficientNetB0", 0.99), ("ResNet50", 0.99)]
+    ("name", "epsilon", "momentum"),
+    [
+        ("MobileNetV3Small", 1e-3, 0.999),
+        ("EfficientNetB0", 1e-3, 0.99),
+        ("FaceResNet10", 1e-3, 0.9),
+        ("ResNet50", 1.001e-5, 0.99),
+    ],
 )
-def test_momentum_is_that_of_keras_applications(unloaded, name, momentum):
-    assert {layer.momentum for layer in unloaded[name].modules() if isinstance(layer, BatchNorm)} == {momentum}
+def test_constants_of_the_normalisations(unloaded, name, epsilon, momentum):
+    norms = [layer for layer in unloaded[name].modules() if isinstance(layer, BatchNorm)]
+    assert {(norm.epsilon, norm.momentum) for norm in norms} == {(epsilon, momentum)}
 
 
 @pytest.mark.backbone
@@ -114,7 +126,7 @@ def test_features_are_those_of_keras_applications(name):
 
 
 @pytest.mark.backbone
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0", "ResNet50"])
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0", "FaceResNet10", "ResNet50"])
 def test_training_reaches_every_weight(name):
     module = BACKBONES[name]().train()
     before = keras_weights(module)
@@ -140,7 +152,8 @@ def pixel(*rgb):
 
 @pytest.fixture(scope="module")
 def unloaded():
-    return {name: BACKBONES[name]().double() for name in ("MobileNetV3Small", "EfficientNetB0", "ResNet50")}
+    names = ("MobileNetV3Small", "EfficientNetB0", "FaceResNet10", "ResNet50")
+    return {name: BACKBONES[name]().double() for name in names}
 
 
 def test_resnet_preprocessing_swaps_to_bgr_and_subtracts_the_mean(unloaded):
@@ -148,11 +161,10 @@ def test_resnet_preprocessing_swaps_to_bgr_and_subtracts_the_mean(unloaded):
     np.testing.assert_allclose(values, [-103.939, 10 - 116.779, 255 - 123.68], rtol=1e-15)
 
 
-def test_mobilenet_preprocessing_maps_to_minus_one_to_one(unloaded):
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "FaceResNet10"])
+def test_preprocessing_maps_to_minus_one_to_one(unloaded, name):
     # Keras rounds 1 / 127.5 to float32, hence the tolerance.
-    np.testing.assert_allclose(
-        unloaded["MobileNetV3Small"].preprocess(pixel(0, 127.5, 255)).flatten(), [-1, 0, 1], atol=1e-7
-    )
+    np.testing.assert_allclose(unloaded[name].preprocess(pixel(0, 127.5, 255)).flatten(), [-1, 0, 1], atol=1e-7)
 
 
 def test_efficientnet_preprocessing_divides_by_255_until_statistics_are_loaded(unloaded):
@@ -174,6 +186,85 @@ def test_efficientnet_imagenet_rescaling_divides_by_the_root_of_the_std():
 def test_images_of_another_layout_are_refused(unloaded, shape):
     with pytest.raises(ValueError, match=r"\(N, 3, H, W\)"):
         unloaded["MobileNetV3Small"](torch.zeros(shape, dtype=torch.float64))
+
+
+def test_face_resnet_layer_names():
+    module = FaceResNet(widths=(4, 8), depths=(2, 1))
+    layers = """
+        stem_conv stem_bn
+        stage1_block1_0_conv stage1_block1_0_bn
+        stage1_block1_1_conv stage1_block1_1_bn stage1_block1_2_conv stage1_block1_2_bn
+        stage1_block2_1_conv stage1_block2_1_bn stage1_block2_2_conv stage1_block2_2_bn
+        stage2_block1_0_conv stage2_block1_0_bn
+        stage2_block1_1_conv stage2_block1_1_bn stage2_block1_2_conv stage2_block1_2_bn
+    """
+    assert [name for name, _ in module.named_children()] == layers.split()
+    assert {key for key in keras_weights(module) if "conv" in key} == {
+        f"{name}/kernel" for name in layers.split() if name.endswith("conv")
+    }
+
+
+def test_face_resnet_needs_a_depth_for_every_width():
+    with pytest.raises(ValueError, match=r"depth.*\(4, 8\).*\(1,\)"):
+        FaceResNet(widths=(4, 8), depths=(1,))
+
+
+@pytest.mark.parametrize(("size", "side"), [(64, 2), (65, 3), (75, 3), (80, 3), (96, 3), (97, 4), (1, 1)])
+def test_face_resnet_halves_five_times_rounding_up(unloaded, size, side):
+    module = unloaded["FaceResNet10"].eval()
+    with torch.no_grad():
+        assert module.feature_map(torch.zeros(1, 3, size, size, dtype=torch.float64)).shape == (1, 256, side, side)
+
+
+def plain_face_resnet(depth, taps):
+    """One stage of one channel that maps a one-pixel image; every convolution is a centre tap from channel 0.
+
+    Args:
+        taps: layer -> its tap; 0 where it is not given. The normalisations change nothing.
+    """
+    module = FaceResNet(widths=(1,), depths=(depth,)).double().eval()
+    for layer in module.modules():
+        if isinstance(layer, BatchNorm):
+            layer.moving_variance.fill_(1 - layer.epsilon)
+        elif isinstance(layer, SameConv2d):
+            nn.init.zeros_(layer.weight)
+    for name, tap in taps.items():
+        kernel = getattr(module, name).weight
+        kernel.data[0, 0, kernel.shape[2] // 2, kernel.shape[3] // 2] = tap
+    return module
+
+
+@pytest.mark.parametrize(
+    ("shortcut", "first", "second", "expected"),
+    [
+        (7, 1, -5, 2),  # the second convolution of the main path is not rectified
+        (-7, 1, 10, 3),  # nor is the shortcut
+        (-7, 1, 5, 0),  # the sum is
+        (7, -1, 5, 7),  # and so is the first convolution
+    ],
+)
+def test_face_resnet_block_by_hand(shortcut, first, second, expected):
+    taps = {"stem_conv": 1, "stage1_block1_0_conv": shortcut, "stage1_block1_1_conv": first}
+    module = plain_face_resnet(1, {**taps, "stage1_block1_2_conv": second})
+    with torch.no_grad():
+        np.testing.assert_allclose(module(pixel(255, 0, 0)), [[expected]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("stem", "second", "expected"), [(1, 4, 15), (1, -4, 0), (-1, 4, 0)])
+def test_face_resnet_later_block_adds_its_input(stem, second, expected):
+    taps = {"stem_conv": stem, "stage1_block1_0_conv": 3, "stage1_block2_1_conv": 1, "stage1_block2_2_conv": second}
+    with torch.no_grad():
+        np.testing.assert_allclose(plain_face_resnet(2, taps)(pixel(255, 0, 0)), [[expected]], rtol=1e-6)
+
+
+def test_face_resnet_shortcut_averages_the_pixels_that_exist():
+    module = plain_face_resnet(1, {"stem_conv": 1, "stage1_block1_0_conv": 1})
+    # The stem's windows centre on every other pixel of an odd image, which leaves 1 2 3 / 4 5 6 / 7 8 9.
+    images = torch.zeros(1, 3, 5, 5, dtype=torch.float64)
+    images[0, 0, ::2, ::2] = torch.arange(1.0, 10).reshape(3, 3)
+    with torch.no_grad():
+        averages = module.feature_map(images)[0, 0]
+    np.testing.assert_allclose(averages, [[3, 4.5], [7.5, 9]], rtol=1e-12)
 
 
 @pytest.mark.parametrize(

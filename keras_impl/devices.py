@@ -1,0 +1,58 @@
+"""The devices that the backend of Keras sees: how many share a batch, and what they want of precision and compiler."""
+
+import contextlib
+
+import keras
+
+from faces.errors import UserError
+
+
+def accelerators():
+    """Number of accelerators that the Keras backend sees."""
+    if keras.backend.backend() == "torch":  # Keras lists no devices for it
+        import torch
+
+        return torch.cuda.device_count()
+    return sum(not device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def replicas():
+    """Number of devices that share each batch of a training: all of a kind under TensorFlow and jax, one under
+    torch."""
+    if keras.backend.backend() == "jax":  # its own default: accelerators where there are any, else processors
+        return len(keras.distribution.list_devices())
+    return max(1, accelerators()) if keras.backend.backend() == "tensorflow" else 1
+
+
+def check_batch_size(batch_size):
+    """UserError where jax cannot give each device the same part of a batch."""
+    devices = replicas()
+    if keras.backend.backend() == "jax" and batch_size % devices:
+        raise UserError(f"train.batch_size must be a multiple of {devices}, the devices of jax. Received: {batch_size}")
+
+
+def make_strategy():
+    """A context that mirrors the model over all devices where the backend trains on several, else one that does
+    nothing."""
+    if replicas() == 1:
+        return contextlib.nullcontext()
+    if keras.backend.backend() == "jax":
+        return keras.distribution.DataParallel(devices=keras.distribution.list_devices()).scope()
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy().scope()
+
+
+def set_precision(mixed_precision):
+    """Set Keras' precision policy: "auto" is bfloat16 on accelerators; "on" and "off" decide by hand."""
+    if mixed_precision not in ("auto", "on", "off"):
+        raise UserError(f"train.mixed_precision must be auto, on or off. Received: {mixed_precision!r}")
+    mixed = mixed_precision == "on" or (mixed_precision == "auto" and accelerators() > 0)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed else "float32")
+
+
+def compiles_steps():
+    """Whether XLA compiles the training step. jax knows no other way; under TensorFlow it is about ten times slower
+    than plain kernels for these nets on a CPU; torch would compile by other means, which takes longer than it saves."""
+    backend = keras.backend.backend()
+    return backend == "jax" or (backend == "tensorflow" and accelerators() > 0)

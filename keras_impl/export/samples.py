@@ -1,0 +1,75 @@
+"""Faces that an export is compared on and, for 8 bits, calibrated on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from faces.errors import UserError
+from keras_impl.data import db_names, divide, first_rows, load_data
+from keras_impl.evaluation import Rows, own_division
+from keras_impl.export.int8 import CALIBRATION_FACES
+from keras_impl.input import FaceImages, Labels, make_labels
+
+DEFAULT_DB = "sample"
+
+
+@dataclass(frozen=True)
+class FaceSource:
+    """Where the faces come from.
+
+    Attributes:
+        db: name of a data set; None: sample, or for 8 bits what the checkpoint was trained on.
+        root, csv, meta_dir: of `keras_impl.data.load_data`.
+        limit: number of faces to compare.
+    """
+
+    db: str | None = None
+    root: str | None = None
+    csv: str | None = None
+    meta_dir: str = "meta"
+    limit: int = 500
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N faces (N, S, S, 3) uint8 to compare, their Labels, the name of the data set, and for 8 bits the faces of its
+    training part to calibrate on."""
+
+    faces: np.ndarray
+    labels: Labels
+    db: str
+    calibration: np.ndarray | None = None
+
+
+def load_samples(model, source, *, int8=False):
+    """The Samples of a checkpoint; with `int8` the faces to compare took no part in training.
+
+    Raises:
+        UserError: see `load_data`; for 8 bits a checkpoint of several data sets without `source.db`, or an empty part.
+    """
+    db = source.db or (_trained_on(model) if int8 else DEFAULT_DB)
+    data = load_data(db, root=source.root, csv=source.csv, meta_dir=source.meta_dir)
+    division = own_division(model, Rows(db, csv=source.csv))
+    label = model.provenance.get("age_label", "real") if division else "real"
+    if not int8:
+        table = first_rows(data.table, source.limit)
+        return Samples(_read(data, table, model), make_labels(table, age_label=label), db)
+    trained = divide(data, **division)[0].split.to_numpy(object) == "train"
+    table, known = (data.table[part].reset_index(drop=True) for part in (~trained, trained))
+    if not len(table) or not len(known):
+        raise UserError(f"--int8 needs faces of {db} inside and outside the training part. Choose another with --db.")
+    table, known = first_rows(table, source.limit), first_rows(known, CALIBRATION_FACES)
+    calibration = _read(data, known, model)
+    return Samples(_read(data, table, model), make_labels(table, age_label=label), db, calibration)
+
+
+def _trained_on(model):
+    names = db_names(model.provenance.get("db") or DEFAULT_DB)
+    if len(names) > 1:
+        raise UserError(f"The checkpoint was trained on {', '.join(names)}: choose one with --db")
+    return names[0]
+
+
+def _read(data, table, model):
+    images = FaceImages([data.root / path for path in table["img_path"]], model.image_size, cache="none")
+    return images[np.arange(len(images))]
