@@ -115,18 +115,20 @@ class LeafUpdate(keras.callbacks.Callback):
         self._faces = min(leaf_update_faces, len(self._rows))
         self._update = {"iterations": leaf_update_iterations, "min_variance": min_variance}
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._first_step = epoch * self.params["steps"]
+    def on_train_begin(self, logs=None):
+        # Counted from here on: during an epoch jax keeps the optimizer's own count outside the model.
+        self._step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def on_train_batch_end(self, batch, logs=None):
-        step = self._first_step + batch + 1
-        if step % self._steps == 0 and self._faces:
-            self._update_from(np.random.default_rng([self._seed, step]).choice(self._rows, self._faces, replace=False))
+        self._step += 1
+        if self._step % self._steps == 0 and self._faces:
+            generator = np.random.default_rng([self._seed, self._step])
+            self._update_from(generator.choice(self._rows, self._faces, replace=False))
 
     def _update_from(self, rows):
         head = self.model.age_head
         if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()  # during an epoch jax keeps the weights outside the model
+            self.model.jax_state_sync()  # so it does with the weights
         batches = np.array_split(rows, -(-len(rows) // self._batch_size))
         routes = [self.model.predict_on_batch(self._images[part].astype("float32"))["age"][:, 0] for part in batches]
         mean, variance = update_leaves(
