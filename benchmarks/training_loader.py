@@ -185,7 +185,7 @@ def torch_loader(paths, net, workers):
         num_workers=workers,
         worker_init_fn=_one_opencv_thread,
         # A forked process inherits OpenCV's threads as locks that nobody releases, and waits for ever.
-        multiprocessing_context="spawn",
+        multiprocessing_context="spawn" if workers else None,
     )
 
 

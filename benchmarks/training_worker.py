@@ -6,7 +6,7 @@ Started by `benchmarks.competitors.Competitor`, never by hand.
 import json
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 
 from benchmarks.competitors import installed_versions, serve, usable_cores
 from benchmarks.training_nets import Net, our_model, plain_keras_model
@@ -142,14 +142,18 @@ def prepare_torch(net, paths, packed):
 
     first = next(iter(torch_loader(paths, net, workers=0)))
 
+    @cache
+    def files():
+        # One for all turns: its processes take seconds to start, and sleep once their queue is full.
+        return iter(torch_loader(paths, net, usable_cores()))
+
     def turn(input, skip, steps):
         source, layout = input.split()
         step, memory_format = torch_step(*trained[layout]), layouts[layout]
         if source == "tensors":
             batch = to_layout(first, memory_format)
             return time_steps(lambda: step(*batch), skip, steps)
-        batches = iter(torch_loader(paths, net, usable_cores()))
-        return time_steps(lambda: step(*to_layout(next(batches), memory_format)), skip, steps)
+        return time_steps(lambda: step(*to_layout(next(files()), memory_format)), skip, steps)
 
     return {"threads": torch.get_num_threads()}, turn
 

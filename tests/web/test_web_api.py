@@ -29,7 +29,7 @@ def test_answer_is_what_the_predictor_says(client, photos):
     assert response.status_code == 200
     assert (answer["width"], answer["height"]) == (200, 120)
     assert answer["interval"] == photos.interval_kind
-    assert answer["model"] == {"name": "MobileNetV3Small", "trained_on": ["UTKFace, aligned and cropped"], "min_age": 0}
+    assert answer["model"] == {"name": "FaceResNet10", "trained_on": ["UTKFace, aligned and cropped"], "min_age": 0}
     expected = photos(NOISE)
     assert len(answer["faces"]) == len(expected) == 2
     for face, estimate in zip(answer["faces"], expected, strict=True):
