@@ -104,12 +104,12 @@ def parse_arguments(arguments=None):
     if parsed.quick:
         parsed.nets, parsed.batch = parsed.nets or ["MobileNetV3Small-96"], parsed.batch or 8
         parsed.rounds, parsed.turn_seconds, parsed.faces = 2, 0.3, 64
-    require_at_least(parsed, batch=1, rounds=1, turn_seconds=0, limit=1, faces=parsed.batch or 64)
+    require_at_least(parsed, batch=1, rounds=1, turn_seconds=0, limit=1, faces=1)
     return parsed
 
 
 def choose_nets(arguments, gpu):
-    """The Nets to measure; UserError for an unknown name."""
+    """The Nets to measure; UserError for an unknown name, or fewer faces than a batch has."""
     known = dict(GPU_NETS if gpu else NETS)
     if not gpu and CHECKPOINT.is_file():
         shipped = net_of_checkpoint(CHECKPOINT)
@@ -117,7 +117,12 @@ def choose_nets(arguments, gpu):
     names = arguments.nets or list(known)
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"Unknown net {unknown[0]}. Expected one of: {', '.join(known)}")
-    return [replace(known[name], batch=arguments.batch or known[name].batch) for name in names]
+    nets = [replace(known[name], batch=arguments.batch or known[name].batch) for name in names]
+    for net in nets:
+        if net.batch > arguments.faces:
+            least = f"the batch of {net.name}, {net.batch}"
+            raise UserError(f"--faces must be at least {least}. Received: {arguments.faces}")
+    return nets
 
 
 def list_gpus():

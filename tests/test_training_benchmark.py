@@ -51,7 +51,13 @@ def test_batch_of_the_command_is_that_of_every_net():
     assert training.choose_nets(arguments, gpu=False) == [NETS["MobileNetV3Small-96"]]
 
 
-@pytest.mark.parametrize("words", [["--rounds", "0"], ["--batch", "0"], ["--faces", "63"], ["--limit", "0"]])
+def test_fewer_faces_than_a_batch_are_refused():
+    arguments = training.parse_arguments(["--faces", "255"])
+    with pytest.raises(UserError, match=r"at least the batch of EfficientNetB0-224, 256\. Received: 255"):
+        training.choose_nets(arguments, gpu=True)
+
+
+@pytest.mark.parametrize("words", [["--rounds", "0"], ["--batch", "0"], ["--faces", "0"], ["--limit", "0"]])
 def test_number_out_of_range_is_refused(words):
     with pytest.raises(UserError, match=f"{words[0]} must be at least .* Received: {words[1]}"):
         training.parse_arguments(words)
