@@ -52,7 +52,7 @@ def set_precision(mixed_precision):
 
 
 def compiles_steps():
-    """Whether XLA compiles the training step. jax knows no other way; under TensorFlow it is about ten times slower
+    """Whether XLA compiles the training step. jax knows no other way; under TensorFlow it is up to ten times slower
     than plain kernels for these nets on a CPU; torch would compile by other means, which takes longer than it saves."""
     backend = keras.backend.backend()
     return backend == "jax" or (backend == "tensorflow" and accelerators() > 0)
