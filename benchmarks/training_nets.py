@@ -64,12 +64,12 @@ def our_model(net, precision="auto"):
     """A FaceModel compiled as `train.py` compiles it with the default configuration but for the precision."""
     from keras_impl.devices import set_precision
     from keras_impl.model import build_model
-    from keras_impl.training import Recipe, _compile
+    from keras_impl.training import Recipe, compile_model
 
     set_precision(precision)
     model = build_model(net.backbone, image_size=net.size, dropout=0.2, batch_norm_momentum=0.9)
     recipe = Recipe(lr=LR, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, gender_weight=GENDER_WEIGHT, epochs=1)
-    _compile(model, recipe, TOTAL_STEPS, 0)
+    compile_model(model, recipe, TOTAL_STEPS, 0)
     return model
 
 

@@ -174,7 +174,7 @@ def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
         if done >= stop or recorder.exhausted():
             continue
         model.backbone.trainable = not frozen
-        _compile(model, recipe, steps, start)
+        compile_model(model, recipe, steps, start)
         if done and recorder.pending:
             # At the start of a phase the uninterrupted run has a new optimizer too.
             recorder.restore(model, optimizer=done > start)
@@ -200,7 +200,12 @@ def _phases(recipe):
     return [phase for phase in phases if phase[1] < phase[2]]
 
 
-def _compile(model, recipe, steps, first_epoch):
+def compile_model(model, recipe, steps, first_epoch):
+    """Give a FaceModel the optimizer, its schedule and the losses of a Recipe.
+
+    Args:
+        steps: of an epoch. first_epoch: where the schedule goes on, counted from 0.
+    """
     total = recipe.epochs * steps
     schedule = make_schedule(
         recipe.schedule, recipe.lr, total_steps=total, warmup_steps=round(recipe.warmup_epochs * steps)
