@@ -4,6 +4,8 @@ import socket
 from contextlib import contextmanager
 from pathlib import Path
 
+import keras
+
 from faces.errors import UserError
 from keras_impl.checkpoint import load_model
 from keras_impl.model import build_model
@@ -29,7 +31,7 @@ def make_model(backbone, method, *, weights="auto", **settings):
     Args:
         backbone, method: names. settings: of `build_model`.
         weights: "auto": ImageNet weights if they can be had, else from scratch, and the sentence says why; "imagenet":
-            the same, but an error where they cannot be had; None: from scratch; a `.keras` path: fine-tune from it.
+            the same, but an error where they cannot be had; None: from scratch; a `.keras` path: fine-tune from it, also at another image size.
     """
     check_weights(weights)
     if weights is None:
@@ -51,16 +53,32 @@ def make_model(backbone, method, *, weights="auto", **settings):
 def _from_checkpoint(path, backbone, method, settings):
     source = load_model(Path(path))
     held = source.provenance.get("backbone")
-    if (held, source.image_size) != (backbone, settings["image_size"]):
-        raise UserError(
-            f"{path} holds {held} at {source.image_size} px, the configuration asks for {backbone} at "
-            f"{settings['image_size']} px. Set model.model_name={held} model.img_size={source.image_size}"
-        )
-    # The graph itself is reused: rebuilding it by name can lose layers that depend on its first weights.
-    model = build_model(source.backbone, method, **settings)
+    if held != backbone:
+        raise UserError(f"{path} holds {held}, the configuration asks for {backbone}. Set model.model_name={held}")
+    model = build_model(_resized(source, settings["image_size"], path), method, **settings)
     kept = [name for name in model.output_keys if _copy_head(source, model, f"{name}_head")]
     heads = f"the {' and '.join(kept)} head" if kept else "no head"
-    return model, f"{path} (backbone and {heads})"
+    size = "" if source.image_size == settings["image_size"] else f" learnt at {source.image_size} px"
+    return model, f"{path} (backbone and {heads}{size})"
+
+
+def _resized(source, size, path):
+    """The backbone of a FaceModel for images of `size` pixels, with its weights."""
+    backbone = source.backbone
+    if source.image_size == size:
+        return backbone
+    # The graph itself is reused: rebuilding it by name can lose layers that depend on its first weights.
+    images = keras.Input((size, size, 3), dtype=backbone.inputs[0].dtype)
+    try:
+        resized = keras.models.clone_model(backbone, input_tensors=images)
+        resized.set_weights(backbone.get_weights())
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} learnt at {source.image_size} px and cannot go on at {size} px ({reason}). Set "
+            f"model.img_size={source.image_size}"
+        ) from error
+    return resized
 
 
 def _copy_head(source, target, name):

@@ -89,8 +89,13 @@ def test_fine_tuning(train_in_process, in_face_folder, capsys):
     best = json.loads((tuned / "run.json").read_text())["best_epoch"]
     assert len(history(tuned)) == 2 and backbone_changes(first, tuned) == [best == 2] * 4
 
-    with pytest.raises(UserError, match=r"holds Tiny at 16 px.*Set model.model_name=Tiny model.img_size=16"):
-        train_in_process(weights, "model.img_size=24", "run.dir=refused")
+    capsys.readouterr()
+    larger = train_in_process(weights, "model.img_size=24", "train.freeze_epochs=2", "run.dir=larger")
+    assert "(backbone and the age and gender head learnt at 16 px)" in capsys.readouterr().out
+    assert load_model(larger / "model.keras").image_size == 24 and backbone_changes(first, larger) == [False] * 4
+
+    with pytest.raises(UserError, match=r"holds Tiny, the configuration asks for MobileNetV3Small\. Set .*=Tiny"):
+        train_in_process(weights, "model.model_name=MobileNetV3Small", "model.img_size=32", "run.dir=refused")
     assert not (in_face_folder / "refused").exists()
 
 
