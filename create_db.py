@@ -140,7 +140,7 @@ def card_lines(data_set):
     yield "how to get", data_set.how_to_get
     yield "expected in", data_set.root
     cut = f", cut here by {'a face detector' if data_set.detect else 'face boxes'}" if data_set.is_cut else ""
-    yield "crops", f"margin {data_set.margin:g}{', upright' if data_set.aligned else ''}{cut}"
+    yield "crops", f"margin {data_set.margin:g}{', aligned' if data_set.aligned else ''}{cut}"
     whole = f"expected in {data_set.whole_root or data_set.root}; --crop cuts aligned crops of them"
     yield "whole pictures", whole if data_set.has_whole else "none"
     for name, text in data_set.options.items():

@@ -279,7 +279,7 @@ def _facts(path, model, data, rows, label, flip):
         "age_label": label,
         "crops": str(CropGeometry(**crop_geometry(data))),
         "test_time_augmentation": "mirror image" if flip else None,
-        "conformal": model.calibration or None,
+        "conformal": (model.calibration or None) if not flip else None,  # of single images
         "rejected": len(data.rejected),
     }
 

@@ -80,7 +80,7 @@ def error_by_age_figure(by_age):
     axes.set_xticks(places, [f"{decade}-{decade + 9}" for decade in by_age["decade"]])
     axes.margins(y=0.1)
     axes.set(xlabel="true age (years)", ylabel="error (years)", title="Age error by decade of true age")
-    axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", frameon=False)
     return figure
 
 
