@@ -95,7 +95,8 @@ class EvaluationBatches(_Batches):
 
 
 def _fill(batch, count):
-    """The batch and `count` black images of unknown labels."""
+    """The batch and `count` black images of unknown labels. Metrics and losses leave them out, but Keras weights the
+    losses of the batches by their sizes, and so this last one a little too high."""
 
     def grow(values, value):
         return np.concatenate([values, np.full((count, *values.shape[1:]), value, values.dtype)])

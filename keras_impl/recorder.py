@@ -49,13 +49,24 @@ class RunRecorder(keras.callbacks.Callback):
         return self._state is not None
 
     def load(self):
-        """Read the state of the run folder; returns the number of finished epochs, 0 where there is none."""
+        """Read the state of the run folder; returns the number of finished epochs, 0 where there is none.
+
+        Raises:
+            UserError: another backend of Keras began the run.
+        """
         for part in self.folder.glob(".*.part*"):
             part.unlink()  # half a file of the run that was killed
         file = self.folder / STATE_NAME
         if file.is_file():
             with np.load(file) as state:
                 self._state = dict(state)
+            backend = keras.backend.backend()
+            begun = str(self._state.get("backend", backend))
+            if begun != backend:
+                raise UserError(
+                    f"The run in {self.folder} was begun under {begun}, and {backend} would go on otherwise. "
+                    f"Resume it with KERAS_BACKEND={begun}"
+                )
             self.history = json.loads(str(self._state["history"]))
             self._write_history()
         return len(self.history)
@@ -79,7 +90,7 @@ class RunRecorder(keras.callbacks.Callback):
         part = self.folder / f".{STATE_NAME}.part"
         try:
             with open(part, "wb") as file:
-                np.savez(file, history=json.dumps(self.history), **arrays)
+                np.savez(file, history=json.dumps(self.history), backend=keras.backend.backend(), **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, self.folder / STATE_NAME)

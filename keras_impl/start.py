@@ -31,7 +31,8 @@ def make_model(backbone, method, *, weights="auto", **settings):
     Args:
         backbone, method: names. settings: of `build_model`.
         weights: "auto": ImageNet weights if they can be had, else from scratch, and the sentence says why; "imagenet":
-            the same, but an error where they cannot be had; None: from scratch; a `.keras` path: fine-tune from it, also at another image size.
+            the same, but an error where they cannot be had; None: from scratch; a `.keras` path: fine-tune from it,
+            also at another image size.
     """
     check_weights(weights)
     if weights is None:
@@ -55,30 +56,35 @@ def _from_checkpoint(path, backbone, method, settings):
     held = source.provenance.get("backbone")
     if held != backbone:
         raise UserError(f"{path} holds {held}, the configuration asks for {backbone}. Set model.model_name={held}")
-    model = build_model(_resized(source, settings["image_size"], path), method, **settings)
+    model = build_model(_adapted(source, settings["image_size"], path), method, **settings)
     kept = [name for name in model.output_keys if _copy_head(source, model, f"{name}_head")]
     heads = f"the {' and '.join(kept)} head" if kept else "no head"
     size = "" if source.image_size == settings["image_size"] else f" learnt at {source.image_size} px"
     return model, f"{path} (backbone and {heads}{size})"
 
 
-def _resized(source, size, path):
-    """The backbone of a FaceModel for images of `size` pixels, with its weights."""
-    backbone = source.backbone
-    if source.image_size == size:
-        return backbone
+def _adapted(source, size, path):
+    """The backbone of a FaceModel with its weights, for images of `size` pixels and in the precision of this run;
+    checkpoints hold float32."""
+
+    def in_this_precision(layer):
+        return type(layer).from_config({**layer.get_config(), "dtype": keras.config.dtype_policy()})
+
     # The graph itself is reused: rebuilding it by name can lose layers that depend on its first weights.
-    images = keras.Input((size, size, 3), dtype=backbone.inputs[0].dtype)
     try:
-        resized = keras.models.clone_model(backbone, input_tensors=images)
-        resized.set_weights(backbone.get_weights())
+        adapted = keras.models.clone_model(
+            source.backbone,
+            input_tensors=keras.Input((size, size, 3), name="images"),
+            clone_function=in_this_precision,
+        )
+        adapted.set_weights(source.backbone.get_weights())
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path} learnt at {source.image_size} px and cannot go on at {size} px ({reason}). Set "
             f"model.img_size={source.image_size}"
         ) from error
-    return resized
+    return adapted
 
 
 def _copy_head(source, target, name):

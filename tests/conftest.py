@@ -130,3 +130,12 @@ def trained(face_folder, tmp_path_factory):
     assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-4000:]
     (run,) = (folder / "runs").iterdir()
     return SimpleNamespace(folder=folder, run=run, process=process)
+
+
+@pytest.fixture
+def global_policy():
+    """fn(name) that sets Keras' dtype policy until the test ends."""
+    import keras
+
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy("float32")

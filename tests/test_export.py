@@ -14,7 +14,9 @@ import pytest
 import export
 from faces.errors import UserError, run_main
 from keras_impl.export import int8, verified
+from keras_impl.export import samples as samples_module
 from keras_impl.export.formats import FORMATS, require_packages
+from keras_impl.export.output import staged
 
 for package in sorted({package for kind in FORMATS.values() for package in kind.packages}):
     pytest.importorskip(package, reason=f"{package} is missing: pip install -r requirements-export.txt")
@@ -176,16 +178,42 @@ def test_bad_places_are_refused(checkpoint, capsys):
     Path("photos").mkdir()
     Path("photos", "a.jpg").write_bytes(b"a")
     Path("note").write_text("a")
+    Path("pair.bin").mkdir()
+    Path("foreign.bin").write_text("a")
     for kind, output, expected in [
         ("onnx", "model.tflite", "ends in .onnx. Received: model.tflite"),
         ("litert", "gone/model.tflite", "gone does not exist"),
         ("openvino", "note/model.xml", "note does not exist"),
         ("saved_model", "photos", "holds something else than a saved_model, and is left as it is"),
         ("saved_model", "note", "note is a file. A saved_model is a folder"),
+        ("saved_model", "new.onnx", "The name of a saved_model does not end in .onnx"),
+        ("openvino", "pair.xml", "pair.bin is no part of an earlier export, and is left as it is"),
+        ("openvino", "foreign.xml", "foreign.bin is no part of an earlier export, and is left as it is"),
     ]:
         line = refusal(capsys, run, checkpoint, kind, output=output)
         assert line.startswith("error: ") and expected in line
     assert os.listdir("photos") == ["a.jpg"]
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_a_pair_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, failing):
+    """Of four moves (old .xml, old .bin, new .bin, new .xml) each fails once."""
+    moves = []
+
+    def rename(source, target):
+        moves.append(source)
+        if len(moves) == failing:
+            raise OSError(28, "No space left on device")
+        move(source, target)
+
+    path, move = tmp_path / "m.xml", os.rename
+    for name in ("m.xml", "m.bin"):
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr("os.rename", rename)
+    with pytest.raises(UserError, match=r"m\.xml cannot be written: No space"), staged(path) as (new, _):
+        new.write_text("new")
+        new.with_suffix(".bin").write_text("new")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"m.bin": "old", "m.xml": "old"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -266,6 +294,10 @@ def test_8_bit_file_is_calibrated_on_training_faces_and_measured_on_others(train
 
     run(trained_tiny, "litert", output="float.tflite")
     capsys.readouterr()
+    assert "300 or more faces outside the training part. Received: " in refusal(
+        capsys, run, trained_tiny, "litert", "--int8"
+    )
+    monkeypatch.setattr(samples_module, "LEAST_FACES", 20)
     seen, load = {}, verified.load_samples
     monkeypatch.setattr(verified, "load_samples", lambda *a, **k: seen.setdefault("samples", load(*a, **k)))
     run(trained_tiny, "litert", "--int8")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from faces.errors import UserError
 from keras_impl.checkpoint import load_model
 from keras_impl.recorder import RunRecorder
 from keras_impl.run import run
@@ -96,6 +97,16 @@ def test_resumed_with(train_in_process, interrupted, overrides):
 @pytest.mark.slow
 def test_interrupted_again_and_again(train_in_process, interrupted):
     compare(train_in_process, interrupted, [1, 1, 3], *MOVING)
+
+
+def test_run_of_another_backend_is_refused(train_in_process, interrupted):
+    interrupted(1)
+    (state,) = Path("runs").glob("*/resume.npz")
+    with np.load(state) as held:
+        np.savez(state, **{**held, "backend": "torch"})
+    with pytest.raises(UserError, match=r"was begun under torch, .* Resume it with KERAS_BACKEND=torch"):
+        train_in_process("train.resume=true")
+    assert state.is_file()
 
 
 def test_nothing_to_resume_starts_a_new_run(train_in_process, capsys):

@@ -24,8 +24,12 @@ def check_output(path, name):
         raise UserError(f"The folder {folder} cannot be written.")
     if suffix and path.is_dir():
         raise UserError(f"{path} is a folder. Expected the name of a file.")
+    if not suffix and path.suffix in {kind.suffix for kind in FORMATS.values() if kind.suffix}:
+        raise UserError(f"The name of a {name} does not end in {path.suffix}. Received: {path}")
     if not suffix and path.exists():
         _require_saved_model(path)
+    if name == "openvino":
+        _require_own_weights(Path(os.path.realpath(path)))
 
 
 def _require_saved_model(path):
@@ -35,6 +39,12 @@ def _require_saved_model(path):
     found = set(os.listdir(path))
     if found and ("saved_model.pb" not in found or found - SAVED_MODEL_PARTS):
         raise UserError(f"The folder {path} holds something else than a saved_model, and is left as it is.")
+
+
+def _require_own_weights(path):
+    weights = path.with_suffix(".bin")
+    if weights.is_dir() or (weights.exists() and not path.exists()):
+        raise UserError(f"{weights} is no part of an earlier export, and is left as it is.")
 
 
 @contextmanager
@@ -53,8 +63,7 @@ def staged(path):
         place = work / "new"
         place.mkdir()
         yield place / path.name, work / "scratch"
-        for part in sorted(place.iterdir()):  # the .bin of an OpenVINO model before the .xml that needs it
-            _replace(part, path.with_name(part.name), work / "old")
+        _replace(sorted(place.iterdir()), path.parent, work / "old")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
@@ -62,16 +71,33 @@ def staged(path):
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _replace(source, target, aside):
-    if not target.is_dir():
-        os.replace(source, target)
-        return
-    os.rename(target, aside)  # a folder that is not empty cannot be replaced in one step
+def _replace(parts, folder, aside):
+    """Move files, or one folder, into `folder`, where they replace what has their names: all of them or none.
+
+    Several parts are an OpenVINO model, the .bin before the .xml that needs it; the old .xml goes first, so that a
+    process killed here leaves no graph with the weights of another.
+
+    Args:
+        aside: folder to make for what is replaced.
+    """
+    targets = [folder / part.name for part in parts]
+    if len(parts) == 1 and not targets[0].is_dir():
+        return os.replace(parts[0], targets[0])
+    aside.mkdir()
+    moved = []
     try:
-        os.rename(source, target)
+        for target in reversed(targets):
+            if target.exists():
+                os.rename(target, aside / target.name)
+        for part, target in zip(parts, targets, strict=True):
+            os.rename(part, target)
+            moved.append(target)
     except OSError:
-        with suppress(OSError):
-            os.rename(aside, target)
+        for target in moved:
+            target.unlink()
+        for target in targets:
+            with suppress(FileNotFoundError):
+                os.replace(aside / target.name, target)
         raise
 
 

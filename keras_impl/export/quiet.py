@@ -34,10 +34,22 @@ def _into(log):
     try:
         for stream, _ in kept:
             os.dup2(log.fileno(), stream)
-        with redirect_stdout(log), redirect_stderr(log):
+        with redirect_stdout(_Stream(log)) as out, redirect_stderr(_Stream(log)) as err:
             yield
             log.flush()
     finally:
+        # A library that set up its logging inside keeps these streams.
+        out.target, err.target = sys.stdout, sys.stderr
         for stream, copy in kept:
             os.dup2(copy, stream)
             os.close(copy)
+
+
+class _Stream:
+    """Does what `target` does, which may change."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __getattr__(self, name):
+        return getattr(self.target, name)

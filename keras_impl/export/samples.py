@@ -11,6 +11,7 @@ from keras_impl.export.int8 import CALIBRATION_FACES
 from keras_impl.input import FaceImages, Labels, make_labels
 
 DEFAULT_DB = "sample"
+LEAST_FACES = 300  # for 8 bits: on fewer, the loss that the command judges is mostly chance
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class Samples:
 
 
 def load_samples(model, source, *, int8=False):
-    """The Samples of a checkpoint; with `int8` the faces to compare took no part in training.
+    """The Samples of a checkpoint; with `int8` the faces to compare are of the validation and the test part.
 
     Raises:
-        UserError: see `load_data`; for 8 bits a checkpoint of several data sets without `source.db`, or an empty part.
+        UserError: see `load_data`; for 8 bits a checkpoint of several data sets without `source.db`, an empty part, or
+            fewer faces than LEAST_FACES.
     """
     db = source.db or (_trained_on(model) if int8 else DEFAULT_DB)
     data = load_data(db, root=source.root, csv=source.csv, meta_dir=source.meta_dir)
@@ -59,6 +61,10 @@ def load_samples(model, source, *, int8=False):
     if not len(table) or not len(known):
         raise UserError(f"--int8 needs faces of {db} inside and outside the training part. Choose another with --db.")
     table, known = first_rows(table, source.limit), first_rows(known, CALIBRATION_FACES)
+    if len(table) < LEAST_FACES:
+        raise UserError(
+            f"--int8 measures its loss on {LEAST_FACES} or more faces outside the training part. Received: {len(table)}"
+        )
     calibration = _read(data, known, model)
     return Samples(_read(data, table, model), make_labels(table, age_label=label), db, calibration)
 

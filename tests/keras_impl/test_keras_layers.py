@@ -11,12 +11,6 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(3.0, 2.0, (6, 5, 4, 8)).astype(np.float32)
 
 
-@pytest.fixture
-def global_policy():
-    yield keras.config.set_dtype_policy
-    keras.config.set_dtype_policy("float32")
-
-
 def twins(inputs=IMAGES, **settings):
     """(Keras' layer, ours) with the same random weights."""
     pair = keras.layers.BatchNormalization(**settings), FusedBatchNormalization(**settings)

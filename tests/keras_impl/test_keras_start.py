@@ -36,6 +36,18 @@ def test_net_of_another_size_is_that_built_for_it(checkpoint, name):
     np.testing.assert_array_equal(model.age_head.logits.kernel, source.age_head.logits.kernel)
 
 
+@pytest.mark.parametrize("size", [32, 64])
+def test_mixed_precision_reaches_the_weights_of_a_checkpoint(checkpoint, global_policy, size):
+    source, path = checkpoint("FaceResNet10", 32)
+    global_policy("mixed_bfloat16")
+    model, _ = make_model("FaceResNet10", "cross_entropy", weights=str(path), image_size=size)
+    layers = [layer for layer in model.backbone.layers if layer.weights]
+    assert layers and {layer.compute_dtype for layer in layers} == {"bfloat16"}
+    assert {layer.variable_dtype for layer in layers} == {"float32"}
+    for one, other in zip(model.backbone.weights, source.backbone.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_another_net_is_refused(checkpoint):
     _, path = checkpoint("FaceResNet10", 32)
     with pytest.raises(UserError, match=r"holds FaceResNet10, the configuration asks for VGG16\. Set .*=FaceResNet10"):
