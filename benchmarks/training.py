@@ -4,9 +4,9 @@ The step of a training on tensors in memory, and full training from JPEG files, 
 does it; faces from a warm cache, from packed data, decoded every time), of the same net under plain Keras defaults, of
 torch_ref's net in plain PyTorch with a DataLoader (both memory layouts; the faster one counts), and of an OpenCV +
 albumentations `keras.utils.PyDataset` that feeds this project's own compiled model. All mirror, move and recolour the
-faces equally. Every competitor lives in a process of its own; they take turns, round after round, only one works at a
-time, and what is printed is the median of the rounds and of their ratios. The first turn of each (tracing, compiling)
-does not count.
+faces equally. Every competitor, and each memory layout, lives in a process of its own; they take turns, round after
+round, only one works at a time, and what is printed is the median of the rounds and of their ratios. The first turn of
+each (tracing, compiling) does not count.
 
 albumentations needs a virtual environment of its own: make bench-venv. With a GPU (--device gpu, or auto where
 nvidia-smi lists one) this project alone is measured, in bfloat16 under KERAS_BACKEND=jax (default there) or torch; no
@@ -168,7 +168,7 @@ class Bench:
     def __init__(self, arguments, net, gpu, log):
         self.arguments, self.net, self.gpu, self.log = arguments, net, gpu, log
         self.inputs = GPU_INPUTS if gpu else INPUTS if net.size <= SMALL else LARGE_INPUTS
-        self.facts, self.failed, self._competitors = {}, {}, {}
+        self.facts, self.failed, self._processes = {}, {}, {}
 
     def measure(self, paths, packed):
         """A result as `summarise` wants it.
@@ -178,10 +178,10 @@ class Bench:
         """
         say(f"\n{self.net.name}, batch {self.net.batch}")
         with ExitStack() as stack:
-            for name, inputs in self.inputs.items():
-                if inputs:
-                    self._start(stack, name, paths, packed)
-            first = {key: seconds for key in self._keys() if (seconds := self._first_turn(key)) is not None}
+            for process in dict.fromkeys(map(process_of, self._keys())):
+                self._start(stack, process, paths, packed)
+            alive = [key for key in self._keys() if process_of(key) in self._processes]
+            first = {key: seconds for key in alive if (seconds := self._first_turn(key)) is not None}
             runners = {key: self._runner(key, seconds) for key, seconds in drop_slower_files(first).items()}
             seconds, failed = take_turns(runners, self.arguments.rounds, self._say_round)
         return {
@@ -193,25 +193,25 @@ class Bench:
         }
 
     def _keys(self):
-        alive = [name for name in self.inputs if name in self._competitors]
-        return [f"{name}/{source}" for name in alive for source in self.inputs[name]]
+        return [f"{name}/{source}" for name, sources in self.inputs.items() for source in sources]
 
-    def _start(self, stack, name, paths, packed):
+    def _start(self, stack, process, paths, packed):
+        name = process.split()[0]
         python = self.arguments.bench_python if name == "albumentations" else sys.executable
         if not Path(python).is_file():
             self.failed[f"{name}/files"] = f"{LEFT_OUT}, make bench-venv"
             return say(f"  {name}: left out, {python} does not exist; make it with: make bench-venv")
         settings = {"competitor": name, "net": asdict(self.net), "paths": paths, "packed": str(packed)}
         competitor = Competitor(
-            name, "benchmarks.training_worker", settings, self.log, python=python, environment=environment(self.gpu)
+            process, "benchmarks.training_worker", settings, self.log, python=python, environment=environment(self.gpu)
         )
         stack.callback(competitor.close)
         try:
             self.facts[name] = competitor.receive(self.arguments.limit)
-            say(f"  {name}: ready")
-            self._competitors[name] = competitor
+            say(f"  {process}: ready")
+            self._processes[process] = competitor
         except CompetitorFailed as error:
-            return self._give_up(f"{name}/all", error)
+            return self._give_up(f"{name}/all{process.removeprefix(name)}", error)
         if self.gpu and not self.facts[name]["accelerators"]:
             raise UserError(f"KERAS_BACKEND={self.facts[name]['backend']} sees no GPU. Install its build for one.")
 
@@ -230,8 +230,8 @@ class Bench:
         say(f"  {key}: {error}; see {self.log.name}")
 
     def _ask(self, key, skip, steps):
-        name, _, source = key.partition("/")
-        return self._competitors[name].ask(self.arguments.limit, input=source, skip=skip, steps=steps)
+        process = self._processes[process_of(key)]
+        return process.ask(self.arguments.limit, input=key.partition("/")[2], skip=skip, steps=steps)
 
     def _runner(self, key, seconds):
         skip, steps = turn_length(seconds, self.arguments.turn_seconds, waits="tensors" not in key)
@@ -240,6 +240,15 @@ class Bench:
 
     def _say_round(self, number, rounds):
         say(f"  round {number} of {rounds}")
+
+
+def process_of(key):
+    """Name of the process that runs "competitor/input": the competitor's, with PyTorch's memory layout.
+
+    A training has one layout. What the other one leaves on the heap of a shared process makes a step a fifth faster.
+    """
+    name, _, source = key.partition("/")
+    return f"{name} {source.split()[-1]}" if name == "torch" else name
 
 
 def say(text):

@@ -135,10 +135,11 @@ def prepare_torch(net, paths, packed):
 
     torch.set_num_threads(usable_cores())
     layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    trained = {}
-    for name, layout in layouts.items():
-        model = torch_model(net).to(memory_format=layout)
-        trained[name] = model, torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
+
+    @cache
+    def trained(layout):
+        model = torch_model(net).to(memory_format=layouts[layout])
+        return model, torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
 
     first = next(iter(torch_loader(paths, net, workers=0)))
 
@@ -149,7 +150,7 @@ def prepare_torch(net, paths, packed):
 
     def turn(input, skip, steps):
         source, layout = input.split()
-        step, memory_format = torch_step(*trained[layout]), layouts[layout]
+        step, memory_format = torch_step(*trained(layout)), layouts[layout]
         if source == "tensors":
             batch = to_layout(first, memory_format)
             return time_steps(lambda: step(*batch), skip, steps)

@@ -68,7 +68,8 @@ def _adapted(source, size, path):
     checkpoints hold float32."""
 
     def in_this_precision(layer):
-        return type(layer).from_config({**layer.get_config(), "dtype": keras.config.dtype_policy()})
+        precision = {"dtype": keras.config.dtype_policy()} if isinstance(layer, keras.layers.Layer) else {}
+        return type(layer).from_config({**layer.get_config(), **precision})
 
     # The graph itself is reused: rebuilding it by name can lose layers that depend on its first weights.
     try:

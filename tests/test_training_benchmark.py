@@ -38,6 +38,17 @@ def test_the_slower_layout_from_files_is_dropped():
     assert set(first) - set(training.drop_slower_files(first)) == {"torch/files contiguous"}
 
 
+def test_each_memory_layout_has_a_process():
+    keys = [
+        "ours/memory",
+        "ours/packed, augmented on the device",
+        *(f"torch/{part}" for part in training.INPUTS["torch"]),
+    ]
+    names = {"torch contiguous", "torch channels_last"}
+    assert {training.process_of(key) for key in keys} == {"ours", *names}
+    assert training.process_of("torch/files channels_last") == training.process_of("torch/tensors channels_last")
+
+
 def test_unknown_net_is_refused():
     arguments = training.parse_arguments(["--nets", "ResNet50-224", "ResNet50-225"])
     with pytest.raises(UserError, match=r"Unknown net ResNet50-225. Expected one of: .*ResNet50-224"):
