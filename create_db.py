@@ -22,7 +22,7 @@ from faces.errors import UserError, run_main
 from faces.ingest import images_root, ingest, write_csv, write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 from faces.packed import FOLDER, pack_path
-from faces.packing import pack_faces
+from faces.packing import pack_faces, require_folder
 
 LINE_WIDTH = 110
 LABEL_WIDTH = 18
@@ -37,6 +37,9 @@ def main(arguments=None):
     options = reader_options(arguments, data_set)
     if min(arguments.pack, default=1) < 1:
         raise UserError(f"--pack takes sides of faces in pixels, 1 or more. Received: {min(arguments.pack)}")
+    packs = {size: pack_path(arguments.db, size, arguments.packed_dir) for size in arguments.pack}
+    for pack in packs.values():
+        require_folder(pack)
     # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     cut = {name: getattr(arguments, name) for name in ("crop", "margin", "detector")}
@@ -52,8 +55,7 @@ def main(arguments=None):
     print(f"wrote {path}")
     if root != Path(data_set.root):
         print(f"Its images are below {root}: train.py needs data.root={root}, evaluate.py needs --root {root}")
-    for size in dict.fromkeys(arguments.pack):
-        pack = pack_path(arguments.db, size, arguments.packed_dir)
+    for size, pack in packs.items():
         pack_faces(table, root, size, pack, db=arguments.db)
         print(f"wrote {pack}: {len(table)} faces, {pack.stat().st_size / 1e6:.1f} MB, for train.py data.cache=packed")
 

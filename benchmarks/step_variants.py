@@ -29,8 +29,7 @@ from benchmarks.competitors import (
 from benchmarks.training_nets import NETS, Net, our_model
 from faces.errors import UserError, run_main
 
-KNOWN = {**NETS, "FaceResNet10-96": Net("FaceResNet10", 96, 64)}
-DEFAULT = ("MobileNetV3Small-96", "FaceResNet10-96")
+DEFAULT = ["MobileNetV3Small-96", "FaceResNet10-96"]
 BASE = "as train.py"
 VARIANTS = {
     BASE: {},
@@ -52,20 +51,20 @@ def main(arguments=None):
     machine = describe_machine()
     print(machine_line(machine))
     for name in arguments.nets:
-        print_table(name, measure(KNOWN[name], arguments))
+        print_table(name, measure(NETS[name], arguments))
 
 
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--nets", nargs="+", default=DEFAULT, help=f"any of {', '.join(KNOWN)}")
+    parser.add_argument("--nets", nargs="+", default=DEFAULT, help=f"any of {', '.join(NETS)} (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each variant (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3, help="length of a turn (default: %(default)s)")
     arguments = parser.parse_args(arguments)
     require_at_least(arguments, rounds=1, seconds=0.01)
-    if unknown := set(arguments.nets) - set(KNOWN):
-        raise UserError(f"Unknown net {sorted(unknown)[0]!r}. Expected any of: {', '.join(KNOWN)}")
+    if unknown := set(arguments.nets) - set(NETS):
+        raise UserError(f"Unknown net {sorted(unknown)[0]!r}. Expected any of: {', '.join(NETS)}")
     return arguments
 
 

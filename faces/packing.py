@@ -56,8 +56,8 @@ def pack_faces(table, root, size, path, *, db, workers=None, progress=None):
     index["geometry"] = asdict(shared_geometry(db, [root / name for name in some_of(names)]))
     index |= {"img_path": names, "sha256": hashes, "checksums": []}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    require_folder(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         _require_space(path, len(table) * size * size * 3)
         with open(part, "xb") as file:
@@ -68,10 +68,25 @@ def pack_faces(table, root, size, path, *, db, workers=None, progress=None):
             _write_index(file, index)
         os.replace(part, path)
     except OSError as error:
-        raise UserError(f"The pack {path} cannot be written: {error.strerror or error}") from error
+        raise _refused(path, error.strerror or error) from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def require_folder(path):
+    """Make the folder of a pack; UserError where nothing can be written there, before the work that would be lost."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(path, error.strerror or error) from error
+    if not os.access(path.parent, os.W_OK):
+        raise _refused(path, "its folder is not writable")
+
+
+def _refused(path, reason):
+    return UserError(f"The pack {path} cannot be written: {reason}")
 
 
 def shared_geometry(db, images):

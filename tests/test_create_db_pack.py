@@ -89,13 +89,19 @@ def test_geometry_of_crops_cut_here(photos):
     [
         (("--pack", "96", "0"), "error: --pack takes sides of faces in pixels, 1 or more. Received: 0"),
         (("--pack", "1000000"), "error: The pack data/packed/csv_1000000.npy takes 15000.00 GB. Its folder has "),
-        (("--pack", "16", "--packed_dir", "labels.csv"), "error: The pack labels.csv/csv_16.npy cannot be written: "),
     ],
 )
 def test_one_line_says_what_is_wrong(photos, arguments, message):
     code, _, errors = create_db(photos, *CSV, *arguments)
     assert code == 2 and len(errors) == 1 and errors[0].startswith(message)
     assert not list(photos.rglob("*.npy*"))
+
+
+def test_a_bad_folder_is_found_before_any_image_is_read(photos):
+    code, _, errors = create_db(photos, *CSV, "--pack", "16", "--packed_dir", "labels.csv")
+    assert code == 2 and len(errors) == 1
+    assert errors[0].startswith("error: The pack labels.csv/csv_16.npy cannot be written: ")
+    assert not (photos / "meta").exists()
 
 
 def test_ctrl_c_leaves_nothing_half(photos):

@@ -6,7 +6,7 @@ import numpy as np
 
 from faces.errors import UserError
 from faces.report.statistics import root, weighted_sum
-from faces.report.summary import draw_identities, ends, known, numbers, shown, text_table, with_interval
+from faces.report.summary import draw_identities, ends, known, numbers, p_value, shown, text_table, with_interval
 
 # Metric -> per-sample column, label, how a value is shown.
 METRICS = {
@@ -116,8 +116,7 @@ def format_comparison(comparison):
         signed = template.replace("{:.", "{:+.")
         values = [shown(row[key], template) for key in ("value_a", "value_b")]
         values += [shown(row["difference"]["value"], signed), ends(row["difference"], signed)]
-        p_value = "-" if np.isnan(row["p_value"]) else "< 0.001" if row["p_value"] < 0.001 else f"{row['p_value']:.3f}"
-        blocks.setdefault((row["a"], row["b"]), []).append((label, *values, p_value, str(row["n"])))
+        blocks.setdefault((row["a"], row["b"]), []).append((label, *values, p_value(row["p_value"]), str(row["n"])))
     header = ("metric", "first", "second", "difference", "95 % interval", "p", "n")
     tables = [f"{a} (first) and {b} (second)\n{text_table(header, [rows])}" for (a, b), rows in blocks.items()]
     return "\n\n".join([*tables, f"{comparison['n']} images that all share; difference = first - second"])

@@ -23,7 +23,7 @@ GAP_NOTE = (
     "no interval: groups that do not differ have a gap too, as the best and the worst of them are picked; null_95 is "
     "what they reach in one of twenty cases"
 )
-BIAS_NOTE = f"ends of the range of biases, the one nearer to 0 as the best; {GAP_NOTE}"
+BIAS_NOTE = "best and worst age bias are the ends of their range, the one nearer to 0 as the best"
 
 
 def attribute_labels(columns, attributes=ATTRIBUTES):
@@ -201,7 +201,7 @@ def _gap(metric, names, means, null):
         # Equal gaps may differ by a rounding.
         "p_value": float((1 + (spread >= gap - 1e-9).sum()) / (1 + len(spread))),
         "null_95": float(np.quantile(spread, 0.95)),
-        "note": BIAS_NOTE if metric == "age_bias" else GAP_NOTE,
+        "note": f"{BIAS_NOTE}; {GAP_NOTE}" if metric == "age_bias" else GAP_NOTE,
     }
 
 

@@ -52,9 +52,9 @@ _INTERVALS = (
     "an image of an unknown person alone. They cover the chance of which persons came, not images of another kind."
 )
 _CHANCE = (
-    "Balanced MAE, calibration errors and gaps between groups have no interval: resampling shifts them to one side. "
-    "For the last two stands beside them what chance alone reaches, and a p-value. That of calibration takes images "
-    "for independent: where persons have many, it is too small."
+    "Balanced MAE and calibration errors have no interval: resampling shifts them to one side. Beside the latter "
+    "stands what chance alone reaches, and a p-value that takes images for independent: where persons have many, it is "
+    "too small."
 )
 _AGE = "CS@5 is the share of images whose age error is at most 5 years; bias is predicted minus true age."
 _TRIVIAL = "The trivial predictor says the same of every face: median age and commoner gender of its training images."

@@ -1,8 +1,8 @@
 """Section of the report page about how far the predicted probabilities can be believed."""
 
-from faces.report.page_parts import cell, element, joined, p_value, picture, table, table_row
+from faces.report.page_parts import cell, element, joined, picture, table, table_row
 from faces.report.pictures_calibration import coverage_figure, pit_figure, reliability_figure
-from faces.report.summary import shown
+from faces.report.summary import p_value, shown
 from faces.report.svg import inline_svg
 
 _ERRORS = {"likeliest age": "", "gender": "gender_"}

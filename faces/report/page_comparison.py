@@ -1,8 +1,8 @@
 """Section of the report page about the differences between models on the same images."""
 
 from faces.report.comparison import METRICS
-from faces.report.page_parts import block, cell, element, joined, name, p_value, table, table_row
-from faces.report.summary import ends, shown
+from faces.report.page_parts import block, cell, element, joined, name, table, table_row
+from faces.report.summary import ends, p_value, shown
 
 # Which way a difference is an improvement; a bias may err on both sides of 0.
 _LOWER_IS_BETTER = {"age_mae", "age_rmse", "age_nll", "age_crps"}

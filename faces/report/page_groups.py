@@ -11,14 +11,13 @@ from faces.report.page_parts import (
     element,
     joined,
     name,
-    p_value,
     picture,
     table,
     table_row,
     with_interval,
 )
 from faces.report.pictures_groups import group_metric_figure
-from faces.report.summary import shown
+from faces.report.summary import p_value, shown
 from faces.report.svg import inline_svg
 
 # Metric of a group -> heading of its column, how a value is shown.
@@ -44,10 +43,16 @@ def show_groups(evaluation):
         _groups_table(single, "Metrics by group, with 95 % intervals"),
         element("p", _FEW_NOTE, class_="note") if any(_has_few(row) for row in rows) else "",
         _gaps_table(single_gaps, f"Gaps between the best and the worst group of at least {groups.FEW} images"),
-        *(element("p", _sentence(note), class_="note") for note in dict.fromkeys(gap["note"] for gap in gaps)),
+        *(element("p", _sentence(note), class_="note") for note in _gap_notes(gaps)),
         details("Pairs of attributes", *crossed) if pairs else "",
     ]
     return joined(parts)
+
+
+def _gap_notes(gaps):
+    """What is to be known of gaps, each once."""
+    biased = any(gap["metric"] == "age_bias" for gap in gaps)
+    return [*([groups.GAP_NOTE] if gaps else []), *([groups.BIAS_NOTE] if biased else [])]
 
 
 def _sentence(note):

@@ -103,11 +103,6 @@ def with_interval(metric, template):
     return joined(parts)
 
 
-def p_value(value):
-    """A p-value as text."""
-    return "< 0.001" if value < 0.001 else shown(value, "{:.3f}")
-
-
 # === Pictures ===
 
 

@@ -251,6 +251,11 @@ def shown(value, template):
     return "-" if np.isnan(value) else template.format(value).replace("%", " %")
 
 
+def p_value(value):
+    """A p-value as text, a dash where it is unknown."""
+    return "< 0.001" if value < 0.001 else shown(value, "{:.3f}")
+
+
 def ends(metric, template):
     """The interval of a metric as text, a dash where it has none."""
     return "-" if np.isnan(metric["low"]) else f"{shown(metric['low'], template)} to {shown(metric['high'], template)}"

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from faces.report.files import make_folder, write_csv, write_figure, write_json
-from faces.report.groups import ATTRIBUTES, FEW, METRICS
+from faces.report.groups import ATTRIBUTES, BIAS_NOTE, FEW, METRICS
 from faces.report.pictures import error_by_age_figure, predicted_vs_true_figure
-from faces.report.summary import ends, numbers, shown, text_table
+from faces.report.summary import ends, numbers, p_value, shown, text_table
 
 # Metric of a group -> label, how it is shown.
 _SHOWN = {
@@ -60,10 +60,11 @@ def _gaps_text(gaps):
         label, template = _SHOWN[gap["metric"]]
         groups = [f"{gap[end]} {shown(gap[f'{end}_value'], template)}" for end in ("best", "worst")]
         sizes = [shown(gap[key], template.replace("+", "")) for key in ("gap", "null_95")]
-        line = (f"{gap['attribute']}: {label}", *groups, *sizes, f"{gap['p_value']:.3f}")
+        line = (f"{gap['attribute']}: {label}", *groups, *sizes, p_value(gap["p_value"]))
         blocks.setdefault(gap["attribute"], []).append(line)
     header = ("largest difference", "best", "worst", "gap", "95 % of chance gaps below", "p")
-    return text_table(header, blocks.values()) if blocks else ""
+    biased = any(gap["metric"] == "age_bias" for gap in gaps)
+    return text_table(header, blocks.values()) + (f"\n({BIAS_NOTE})" if biased else "") if blocks else ""
 
 
 def _checks_text(checks, challenge):
