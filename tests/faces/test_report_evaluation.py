@@ -10,6 +10,7 @@ from test_report import many_columns
 from faces.errors import UserError
 from faces.report import error_by_age, evaluate_columns, format_groups, summarize
 from faces.report.files import write_json
+from faces.report.groups import BIAS_NOTE
 from faces.report.pictures import error_by_age_figure
 
 DETAILS = ("groups", "gaps", "calibration", "age_check", "challenge_25", "suspects")
@@ -162,6 +163,9 @@ class TestFormatGroups:
         assert any(
             re.match(r"ethnicity: age MAE \(years\) +(one|two) [\d.]+ +(one|two) [\d.]+ +[\d.]+", x) for x in lines
         )
+
+    def test_bias_of_gaps_is_explained_once(self, lines):
+        assert lines.count(f"({BIAS_NOTE})") == 1
 
     def test_no_group_is_known(self):
         assert format_groups(evaluate_columns(pd.DataFrame({"gender_correct": [np.nan], "gender": None}))) == ""
