@@ -35,7 +35,7 @@ parity-torch: $(VENV)/.installed-dev
 # jax computes in float32 unless told otherwise; parity_tests/test_methods.py checks that it was.
 test-jax: $(VENV)/.installed-jax
 	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) -m pytest parity_tests -m "not backbone and not slow"
-	$(RUN) -m pytest tests/test_train_backends.py tests/keras_impl/test_device_augment.py -m ""
+	$(RUN) -m pytest tests/test_train_backends.py tests/keras_impl/input/test_device_augment.py -m ""
 
 bench-venv: $(VENV)-bench/.installed
 

@@ -15,14 +15,14 @@ import os
 import textwrap
 from pathlib import Path
 
-from faces.crops import DETECTOR
 from faces.datasets import DATASETS, get_dataset
 from faces.detection import DETECTORS
 from faces.errors import UserError, run_main
-from faces.ingest import images_root, ingest, write_csv, write_table
+from faces.ingest.crops import DETECTOR
+from faces.ingest.packed import FOLDER, pack_path
+from faces.ingest.packing import pack_faces, require_folder
+from faces.ingest.tables import images_root, ingest, write_csv, write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
-from faces.packed import FOLDER, pack_path
-from faces.packing import pack_faces, require_folder
 
 LINE_WIDTH = 110
 LABEL_WIDTH = 18

@@ -18,10 +18,10 @@ import numpy as np
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, detect_faces, load_detector
 from faces.errors import UserError, run_main
-from faces.frames import FrameSource
-from faces.photo_folder import TABLE, annotate_folder, list_photos
-from faces.video import VideoRecorder, annotate_video
-from faces.webcam import Window, require_display, watch
+from faces.photos.folder import TABLE, annotate_folder, list_photos
+from faces.video.frames import FrameSource
+from faces.video.recording import VideoRecorder, annotate_video
+from faces.video.webcam import Window, require_display, watch
 
 CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
 # The defaults of options that one mode alone knows.

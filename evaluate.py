@@ -14,7 +14,7 @@ from pathlib import Path
 from faces.datasets import DATASETS
 from faces.errors import UserError, run_main
 from faces.labels import SPLITS
-from faces.protocols import PROTOCOLS
+from faces.splits.protocols import PROTOCOLS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 DEFAULT_CHECKPOINT = "pretrained/face_age_gender.keras"
@@ -73,7 +73,7 @@ def main(arguments=None):
     for checkpoint in arguments.checkpoint:
         if not Path(checkpoint).is_file():
             raise UserError(f"The checkpoint {checkpoint} does not exist. Train one: python train.py")
-    from keras_impl.evaluation import (
+    from keras_impl.evaluation.reports import (
         Rows,
         evaluate_checkpoints,
     )  # frameworks load only after the arguments were checked

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS
 from faces.errors import UserError, run_main
-from faces.picture_paths import STDIN, check_paths, list_pictures, without_done
-from faces.row_files import FORMATS, RowStream, check_output, choose_format, open_rows
-from keras_impl.streaming import NO_FACE, check_detector, stream_estimates
+from faces.photos.paths import STDIN, check_paths, list_pictures, without_done
+from faces.photos.rows import FORMATS, RowStream, check_output, choose_format, open_rows
+from faces.photos.streaming import NO_FACE, check_detector, stream_estimates
 
 CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
 DETECTION = ("detector", "margin", "min_confidence")

@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 @hydra.main(version_base="1.3", config_path="src", config_name="config")
 def train(config: DictConfig):
-    from keras_impl.run import run  # frameworks load only after the command line was understood
+    from keras_impl.experiment.run import run  # frameworks load only after the command line was understood
 
     hydra_config = HydraConfig.get()
     sweep = hydra_config.mode == RunMode.MULTIRUN

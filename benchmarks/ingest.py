@@ -19,7 +19,7 @@ from faces.datasets import get_dataset
 from faces.datasets.reading import list_images
 from faces.errors import UserError, run_main
 from faces.images import ImageError, decode_rgb, read_file
-from faces.ingest import ingest
+from faces.ingest.tables import ingest
 
 
 def parse_arguments():

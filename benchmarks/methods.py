@@ -24,7 +24,7 @@ import pandas as pd
 from faces.errors import UserError, run_main
 from faces.intervals import paired_bootstrap_difference
 from faces.report.files import make_folder, write_csv, write_figure, write_json, write_whole
-from faces.report.pictures import BLUE, GREY, ORANGE, new_figure
+from faces.report.pictures.evaluation import BLUE, GREY, ORANGE, new_figure
 from keras_impl.methods import METHODS
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"

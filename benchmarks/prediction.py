@@ -30,11 +30,11 @@ from PIL import Image
 from faces.datasets.reading import list_images
 from faces.errors import UserError, run_main
 from faces.images import read_rgb, resize_rgb
-from faces.picture_paths import list_pictures
-from faces.row_files import open_rows
+from faces.photos.paths import list_pictures
+from faces.photos.rows import open_rows
+from faces.photos.streaming import PictureEstimates, stream_estimates
 from faces.sample import make_sample
 from keras_impl.photos import PhotoPredictor
-from keras_impl.streaming import PictureEstimates, stream_estimates
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = ROOT / "pretrained" / "face_age_gender.keras"

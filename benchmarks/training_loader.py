@@ -23,10 +23,10 @@ def draw_labels(count):
 
 
 def our_labels(count):
-    """The same labels as `keras_impl.input.make_arrays` gives them to a training."""
+    """The same labels as `keras_impl.input.labels.make_arrays` gives them to a training."""
     import pandas as pd
 
-    from keras_impl.input import make_arrays, make_labels
+    from keras_impl.input.labels import make_arrays, make_labels
 
     age, gender = draw_labels(count)
     table = pd.DataFrame({"age": age, "gender": np.where(gender == 1, "male", "female")})
@@ -42,10 +42,10 @@ def our_batches(images, batch, *, on_device=False):
     Args:
         images: FaceImages, or what has its interface. batch: faces a batch. on_device: augment inside the step.
     """
-    from keras_impl.augment import Augmentation, make_augmenter
-    from keras_impl.batches import make_training_input
-    from keras_impl.device_augment import make_device_augmenter
-    from keras_impl.input import steps_per_epoch
+    from keras_impl.input.augment import Augmentation, make_augmenter
+    from keras_impl.input.batches import steps_per_epoch
+    from keras_impl.input.device_augment import make_device_augmenter
+    from keras_impl.input.pipeline import make_training_input
 
     make = make_device_augmenter if on_device else make_augmenter
     return make_training_input(

@@ -64,7 +64,8 @@ def our_model(net, precision="auto"):
     """A FaceModel compiled as `train.py` compiles it with the default configuration but for the precision."""
     from keras_impl.devices import set_precision
     from keras_impl.model import build_model
-    from keras_impl.training import Recipe, compile_model
+    from keras_impl.training.fit import compile_model
+    from keras_impl.training.recipe import Recipe
 
     set_precision(precision)
     model = build_model(net.backbone, image_size=net.size, dropout=0.2, batch_norm_momentum=0.9)

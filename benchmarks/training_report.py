@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.competitors import machine_line
 from faces.report.files import write_figure, write_json, write_whole
-from faces.report.pictures import BLUE, GREY, ORANGE, new_figure
+from faces.report.pictures.evaluation import BLUE, GREY, ORANGE, new_figure
 
 NAMES = {
     "ours": "this project",

@@ -86,13 +86,13 @@ def step_clock():
 
 def prepare_ours(net, paths, packed):
     from benchmarks.training_loader import one_batch, our_batches
-    from keras_impl.input import FaceImages
+    from keras_impl.input.images import FaceImages
 
     def decoded(cache):
         return our_batches(FaceImages(paths, net.size, cache=cache, progress=False), net.batch)
 
     def mapped(on_device):
-        from faces.packed import PackedFaces
+        from faces.ingest.packed import PackedFaces
 
         return our_batches(PackedFaces(packed, progress=False), net.batch, on_device=on_device)
 

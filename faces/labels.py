@@ -13,6 +13,9 @@ ADIENCE_EDGES = (0, 4, 7, 14, 24, 36, 46, 57)
 # First age of each FairFace group (0-2, 3-9, 10-19, ..., 60-69, 70 and older).
 FAIRFACE_EDGES = (0, 3, 10, 20, 30, 40, 50, 60, 70)
 
+# Columns of the packed age label, NaN unknown.
+AGE_COLUMNS = ("age", "age_std", "age_low", "age_high")
+
 # One row an image; every column but img_path may be missing or empty (= unknown).
 TABLE_COLUMNS = (
     "img_path",

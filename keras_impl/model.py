@@ -7,17 +7,16 @@ import keras
 from keras import ops
 
 from faces.errors import UserError
-from faces.labels import GENDERS, MAX_AGE, MIN_AGE, UNKNOWN_GENDER
+from faces.labels import AGE_COLUMNS, GENDERS, MAX_AGE, MIN_AGE
 from keras_impl import losses, metrics
 from keras_impl.backbones import build_backbone, set_batch_norm_momentum
-from keras_impl.device_augment import augment_batch
 from keras_impl.heads import HEADS, GenderHead
+from keras_impl.input.device_augment import augment_batch
 from keras_impl.layers import fuse_batch_normalization
 from keras_impl.methods import METHODS, split_settings
 
 METRIC_NAMES = {"age": "age_mae", "gender": "gender_accuracy"}
 OUTPUTS = tuple(METRIC_NAMES)
-AGE_COLUMNS = ("age", "age_std", "age_low", "age_high")  # columns of the packed age label, NaN unknown
 
 
 class _KnownMean(keras.losses.Loss):
@@ -42,7 +41,7 @@ class FaceModel(keras.Model):
         dropout: share of features dropped in training.
         crop: geometry of the face crops: {"margin": share of the box added on each side, "aligned": bool}.
         provenance: plain JSON facts about the training (data set, split seed, versions).
-        calibration: of `keras_impl.calibration.calibrate`; with it a prediction has an `age_interval`.
+        calibration: of `keras_impl.evaluation.calibration.calibrate`; with it a prediction has an `age_interval`.
     """
 
     def __init__(
@@ -335,16 +334,3 @@ def check_names(method, outputs):
         raise UserError(f"Unknown method {method!r}. Expected one of: {', '.join(METHODS)}")
     if not outputs or set(outputs) - set(OUTPUTS):
         raise UserError(f"model.outputs must name one or both of {', '.join(OUTPUTS)}. Received: {list(outputs)}")
-
-
-def known_labels(method, age_pack, gender):
-    """Which labels a method can learn from: {"age": (N,), "gender": (N,)} bool, NumPy arrays in and out.
-
-    Args:
-        age_pack: (N, 4) columns AGE_COLUMNS. gender: (N,) index, -1 unknown.
-    """
-    has_value = age_pack == age_pack
-    known = has_value[:, 0]
-    if "age_low" in METHODS[method].needs:
-        known = known | has_value[:, 2] | has_value[:, 3]  # one end is enough: the other is the grid's
-    return {"age": known, "gender": gender != UNKNOWN_GENDER}

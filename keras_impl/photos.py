@@ -5,8 +5,8 @@ import numpy as np
 from faces.alignment import CropGeometry, can_cut, cut_face
 from faces.detection import detect_faces
 from faces.errors import UserError
-from faces.estimates import FaceEstimate
 from faces.labels import GENDERS
+from faces.photos.estimates import FaceEstimate
 from keras_impl import metrics
 from keras_impl.predictor import Predictor
 

@@ -1,18 +1,13 @@
 """Prepares the process: the Keras backend is KERAS_BACKEND, TensorFlow where it is unset."""
 
 import os
-import sys
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # else jax computes float64 in float32
 # Beside TensorFlow, torch must be the first to load its copy of the OpenMP runtime.
-import torch  # noqa: F401
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import keras
 import pytest
+import torch  # noqa: F401
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import tolerances
 import torch
-from bridge import backbone_variables, model_variables, module_gradients, randomise, to_numpy, values_of
 
 from keras_impl.backbones import build_backbone
 from keras_impl.model import build_model
+from parity_tests import tolerances
+from parity_tests.bridge import backbone_variables, model_variables, module_gradients, randomise, to_numpy, values_of
 from torch_ref import losses as torch_losses
 from torch_ref.backbones import BACKBONES
 from torch_ref.model import FaceModel

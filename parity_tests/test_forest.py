@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-import tolerances
 import torch
-from bridge import to_numpy
 
 from keras_impl import forest, weighting
+from parity_tests import tolerances
+from parity_tests.bridge import to_numpy
 from torch_ref import forest as torch_forest
 from torch_ref import weighting as torch_weighting
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from bridge import keras_value_and_gradient, to_numpy
 
 from keras_impl import losses, metrics
 from keras_impl.forest import log_routes, update_leaves
 from keras_impl.heads import ConditionalRankHead, DistributionHead, ForestHead, RankHead, stagewise_age
 from keras_impl.weighting import lds_kernel
+from parity_tests.bridge import keras_value_and_gradient, to_numpy
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 INPUTS = GOLDEN.pop("inputs")

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import torch
-from bridge import head_variables, keras_value_and_gradient, to_numpy
 from coral_pytorch.dataset import corn_label_from_logits, levels_from_labelbatch, proba_to_label
 from coral_pytorch.layers import CoralLayer
 from coral_pytorch.losses import coral_loss, corn_loss
@@ -17,6 +16,7 @@ from sklearn.mixture import GaussianMixture
 from keras_impl import losses, metrics
 from keras_impl.fits import gaussian_mixture
 from keras_impl.heads import ConditionalRankHead, IndependentRankHead, RankHead, stagewise_age
+from parity_tests.bridge import head_variables, keras_value_and_gradient, to_numpy
 
 RNG = np.random.default_rng(5)
 N, K = 16, 21

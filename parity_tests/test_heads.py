@@ -1,14 +1,13 @@
 """Every head: output, decodes and probabilities on copied weights."""
 
-import cases
 import keras
 import numpy as np
 import pytest
-import tolerances
 import torch
-from bridge import head_variables, randomise, to_numpy, values_of
 
 from keras_impl.heads import HEADS, GenderHead
+from parity_tests import cases, tolerances
+from parity_tests.bridge import head_variables, randomise, to_numpy, values_of
 from torch_ref.heads import HEADS as TWINS
 from torch_ref.heads import GenderHead as GenderTwin
 from torch_ref.weights import keras_weights, load_keras_weights

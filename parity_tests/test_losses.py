@@ -1,14 +1,13 @@
 """Values and gradients of every loss, driven by METHODS."""
 
-import cases
 import numpy as np
 import pytest
-import tolerances
 import torch
-from bridge import keras_value_and_gradient, torch_value_and_gradient
 
 from keras_impl import losses as keras_losses
 from keras_impl.methods import METHODS
+from parity_tests import cases, tolerances
+from parity_tests.bridge import keras_value_and_gradient, torch_value_and_gradient
 from torch_ref import losses as torch_losses
 from torch_ref.methods import METHODS as TWINS
 

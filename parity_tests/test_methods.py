@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from bridge import to_numpy
 
 from keras_impl import heads as keras_heads
 from keras_impl import metrics as keras_metrics
 from keras_impl.methods import METHODS
+from parity_tests.bridge import to_numpy
 from torch_ref import heads as torch_heads
 from torch_ref import metrics as torch_metrics
 from torch_ref.methods import METHODS as TWINS

@@ -1,13 +1,12 @@
 """Every metric, driven by METRICS: per-sample and scalar values, plain, with parameters and bootstrap-weighted."""
 
-import cases
 import numpy as np
 import pytest
-import tolerances
 import torch
-from bridge import to_numpy
 
 from keras_impl.metrics import METRICS, distribution_interval
+from parity_tests import cases, tolerances
+from parity_tests.bridge import to_numpy
 from torch_ref.metrics import METRICS as TWINS
 from torch_ref.metrics import distribution_interval as twin_interval
 

@@ -6,14 +6,14 @@ The hyper-parameters are exact in float32, where the stacks store them: anything
 import keras
 import numpy as np
 import pytest
-import tolerances
 import torch
-from bridge import model_variables, values_of
 from torch import nn
 
 from keras_impl.heads import HEADS, GenderHead
 from keras_impl.methods import METHODS
 from keras_impl.model import FaceModel
+from parity_tests import tolerances
+from parity_tests.bridge import model_variables, values_of
 from torch_ref import heads as torch_heads
 from torch_ref import losses as torch_losses
 from torch_ref.layers import BatchNorm, SameConv2d

@@ -48,8 +48,8 @@ def train(*overrides, stop_in=None):
     import pandas as pd
     from omegaconf import OmegaConf
 
-    from keras_impl.recorder import RunRecorder
-    from keras_impl.run import run
+    from keras_impl.experiment.run import run
+    from keras_impl.training.recorder import RunRecorder
 
     def stop(self, batch, logs=None):
         if batch == 1 and len(self.history) == stop_in:

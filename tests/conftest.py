@@ -31,7 +31,7 @@ SHORT_RUN = (
 @pytest.fixture(scope="session")
 def face_folder(tmp_path_factory):
     """A working directory with 96 synthetic faces in data/sample and their table in meta/sample.csv."""
-    from faces.ingest import ingest, write_table
+    from faces.ingest.tables import ingest, write_table
 
     folder = tmp_path_factory.mktemp("faces")
     table, rejected = ingest("sample", folder / "data" / "sample", count=FACES)
@@ -86,7 +86,7 @@ def run_config(in_face_folder, tiny_backbone):
 @pytest.fixture
 def train_in_process(run_config):
     """fn(*overrides) -> run folder of a short training of the tiny backbone in this process."""
-    from keras_impl.run import run
+    from keras_impl.experiment.run import run
 
     def train(*overrides):
         values, text = run_config(*overrides)

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from faces.alignment import TEMPLATE
-from faces.frames import quiet_opencv
 from faces.sample import draw_face
+from faces.video.frames import quiet_opencv
 
 # FFmpeg asks only once how much it may print, and films are written before any is read.
 quiet_opencv()

@@ -13,7 +13,7 @@ import pytest
 
 from faces.alignment import CropGeometry
 from faces.images import read_and_resize
-from faces.packed import PackedFaces, open_pack
+from faces.ingest.packed import PackedFaces, open_pack
 
 SCRIPT = Path(__file__).resolve().parents[1] / "create_db.py"
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from faces.alignment import CropGeometry, cut_face
-from faces.crops import JPEG_QUALITY, main_face, read_geometry
 from faces.images import read_rgb, resize_rgb
-from faces.ingest import ingest
+from faces.ingest.crops import JPEG_QUALITY, main_face, read_geometry
+from faces.ingest.tables import ingest
 from faces.sample import draw_face
 from keras_impl.photos import PhotoPredictor
 from keras_impl.predictor import Predictor

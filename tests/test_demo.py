@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_checkpoint import save_checkpoint
 
 import demo
 from faces.detection import crop_face, detect_faces
-from faces.drawing import LONGER_SIDE, SHORTER_SIDE, draw_faces
 from faces.errors import UserError
-from faces.estimates import ROW_COLUMNS, FaceEstimate, label_text
 from faces.images import read_rgb
-from faces.photo_folder import NO_FACE, annotate_folder, list_photos
+from faces.photos.drawing import LONGER_SIDE, SHORTER_SIDE, draw_faces
+from faces.photos.estimates import ROW_COLUMNS, FaceEstimate, label_text
+from faces.photos.folder import NO_FACE, annotate_folder, list_photos
 from faces.sample import draw_face
+from tests.tiny_checkpoint import save_checkpoint
 
 ROOT = Path(demo.__file__).parent
 NUMBER = r"-?\d+\.\d"

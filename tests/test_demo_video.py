@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 
 import cv2
-import films
 import numpy as np
 import pytest
-from displays import virtual_display
 
 import demo
 from faces.errors import UserError
 from faces.images import read_rgb
 from keras_impl.photos import PhotoPredictor
+from tests import films
+from tests.displays import virtual_display
 
 ROOT = Path(demo.__file__).parent
 DETECTOR = f"{films.__file__}:find_portraits"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faces.datasets import DATASETS
-from faces.protocols import PROTOCOLS
+from faces.splits.protocols import PROTOCOLS
 from keras_impl.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]

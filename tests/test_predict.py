@@ -19,8 +19,8 @@ import pytest
 
 import predict
 from faces.errors import UserError
-from faces.estimates import ROW_COLUMNS
 from faces.images import read_rgb
+from faces.photos.estimates import ROW_COLUMNS
 from faces.sample import draw_face
 
 ROOT = Path(predict.__file__).parent

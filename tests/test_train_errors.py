@@ -21,7 +21,7 @@ QUICK = ("model.weights=null", "model.img_size=32", "train.epochs=1", "train.ver
 @pytest.fixture
 def refused():
     """fn(*overrides) -> the one line that a training says when it refuses src/config.yaml with these changes."""
-    from keras_impl.run import run
+    from keras_impl.experiment.run import run
 
     def refuse(*overrides):
         config = OmegaConf.load(ROOT / "src" / "config.yaml")
@@ -262,7 +262,7 @@ from faces.errors import run_main
 from keras_impl.checkpoint import load_model, save_model
 from keras_impl.model import FaceModel
 from keras_impl.heads import GenderHead
-from keras_impl.recorder import RunRecorder
+from keras_impl.training.recorder import RunRecorder
 
 images = keras.Input((16, 16, 3))
 backbone = keras.Model(images, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(64, 5)(images)))

@@ -14,8 +14,8 @@ import pytest
 
 from faces.errors import UserError
 from keras_impl.checkpoint import load_model
-from keras_impl.recorder import RunRecorder
-from keras_impl.run import run
+from keras_impl.experiment.run import run
+from keras_impl.training.recorder import RunRecorder
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVING = ("train.epochs=4", "augment.erase=0.5", "augment.mixup=0.2", "model.dropout=0")

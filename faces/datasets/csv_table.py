@@ -1,6 +1,6 @@
 """Own data: a CSV file with `img_path` and any of the label columns of `faces.labels.TABLE_COLUMNS`.
 
-The same rules hold for the tables in `meta/`, which `faces.ingest.read_table` reads with `parse_table`.
+The same rules hold for the tables in `meta/`, which `faces.ingest.tables.read_table` reads with `parse_table`.
 """
 
 import os

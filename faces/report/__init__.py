@@ -2,7 +2,7 @@
 
 from faces.report.comparison import compare_columns, format_comparison
 from faces.report.evaluation import evaluate_columns
-from faces.report.pictures import plot_learning_curves
+from faces.report.pictures.evaluation import plot_learning_curves
 from faces.report.summary import format_summary, summarize
 from faces.report.sweep import write_sweep_report
 from faces.report.tables import error_by_age, format_groups, write_report

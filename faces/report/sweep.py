@@ -9,7 +9,7 @@ import pandas as pd
 
 from faces.errors import UserError
 from faces.report.files import write_csv, write_figure, write_whole
-from faces.report.pictures import BLUE, new_figure
+from faces.report.pictures.evaluation import BLUE, new_figure
 
 RESULTS = ("val_age_mae", "val_gender_accuracy", "seconds")
 _MOST_BARS = 40

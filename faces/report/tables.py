@@ -5,7 +5,7 @@ import pandas as pd
 
 from faces.report.files import make_folder, write_csv, write_figure, write_json
 from faces.report.groups import ATTRIBUTES, BIAS_NOTE, FEW, METRICS
-from faces.report.pictures import error_by_age_figure, predicted_vs_true_figure
+from faces.report.pictures.evaluation import error_by_age_figure, predicted_vs_true_figure
 from faces.report.summary import ends, numbers, p_value, shown, text_table
 
 # Metric of a group -> label, how it is shown.

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from faces.errors import UserError
-from keras_impl.data import db_names, divide, first_rows, load_data
-from keras_impl.evaluation import Rows, own_division
+from keras_impl.evaluation.reports import Rows, own_division
 from keras_impl.export.int8 import CALIBRATION_FACES
-from keras_impl.input import FaceImages, Labels, make_labels
+from keras_impl.input.face_data import db_names, divide, first_rows, load_data
+from keras_impl.input.images import FaceImages
+from keras_impl.input.labels import Labels, make_labels
 
 DEFAULT_DB = "sample"
 LEAST_FACES = 300  # for 8 bits: on fewer, the loss that the command judges is mostly chance
@@ -20,7 +21,7 @@ class FaceSource:
 
     Attributes:
         db: name of a data set; None: sample, or for 8 bits what the checkpoint was trained on.
-        root, csv, meta_dir: of `keras_impl.data.load_data`.
+        root, csv, meta_dir: of `keras_impl.input.face_data.load_data`.
         limit: number of faces to compare.
     """
 

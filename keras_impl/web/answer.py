@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faces.datasets import DATASETS
-from faces.estimates import DIGITS
+from faces.photos.estimates import DIGITS
 from keras_impl.photos import INTERVAL_LEVEL
 
 PROBABILITY_DIGITS = 5

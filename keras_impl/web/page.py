@@ -8,7 +8,7 @@ import gradio as gr
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from faces.report.page_parts import element, joined
+from faces.report.page.parts import element, joined
 from keras_impl.web.index import TITLE
 from keras_impl.web.refusals import Refused
 from keras_impl.web.result import count_faces, paragraph, show_faces

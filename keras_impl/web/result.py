@@ -6,8 +6,8 @@ import json
 import cv2
 import numpy as np
 
-from faces.drawing import draw_faces
-from faces.report.page_parts import Markup, element, joined
+from faces.photos.drawing import draw_faces
+from faces.report.page.parts import Markup, element, joined
 from keras_impl.web.answer import describe_picture
 
 MAX_SIDE = 1280  # pixels of the picture that goes back

@@ -4,11 +4,11 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_yunet import BOX, KEYPOINTS, STRIDE, make_tiny_yunet
 
 from faces import detection
 from faces.detection import Face, detect_faces, load_detector, read_rows
 from faces.errors import UserError
+from tests.faces.tiny_yunet import BOX, KEYPOINTS, STRIDE, make_tiny_yunet
 
 PICTURE = np.full((60, 80, 3), 90, np.uint8)
 

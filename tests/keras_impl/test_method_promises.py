@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from method_cases import K, value_and_gradient
 from scipy.special import expit, log_softmax, logsumexp
 
 from keras_impl.heads import HEADS
 from keras_impl.methods import METHODS
+from tests.keras_impl.method_cases import K, value_and_gradient
 
 RNG = np.random.default_rng(8)
 NAN = np.nan

@@ -5,7 +5,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from method_cases import (
+from scipy.stats import entropy, norm
+
+from keras_impl.methods import METHODS
+from tests.keras_impl.method_cases import (
     CASES,
     DEPTH,
     LOSS_CASES,
@@ -17,9 +20,6 @@ from method_cases import (
     rows_of,
     value_and_gradient,
 )
-from scipy.stats import entropy, norm
-
-from keras_impl.methods import METHODS
 
 AGES = np.array([0.0, 100, 37.25, 37, 0.5, 99.5, 116, -3, 1e4, -1e4, np.nan])
 

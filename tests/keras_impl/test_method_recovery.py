@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from method_cases import CASES
 
 from keras_impl.forest import update_leaves
 from keras_impl.methods import METHODS, fitted_settings
 from keras_impl.model import build_model
+from tests.keras_impl.method_cases import CASES
 
 AGES = np.array([5.0, 18, 33, 47, 62, 90], np.float32)
 FACES = np.eye(len(AGES), 12, dtype=np.float32).reshape(-1, 2, 2, 3)  # the face's number is the pixel that is on

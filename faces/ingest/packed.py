@@ -1,0 +1,213 @@
+"""Faces decoded and resized once, in one file that a training maps into memory.
+
+A pack is a NumPy file of the faces, uint8 (N, S, S, 3), which `numpy.load(path, mmap_mode="r")` reads too. Behind the
+faces stands an index in JSON (which image each face was made of, how the crops were cut, a checksum a block of faces),
+and behind it a footer with the checksum of the index. Being one file, faces and index are always of the same run.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import shlex
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from faces.alignment import CropGeometry
+from faces.datasets import get_dataset
+from faces.errors import UserError
+
+FOLDER = "data/packed"
+VERSION = 1
+MAGIC = b"facepack"
+# SHA-256 of the index, its length in bytes, version, MAGIC.
+FOOTER = struct.Struct("<32sQI8s")
+
+
+def pack_path(db, size, folder=FOLDER):
+    """Where the pack of a data set lies."""
+    return Path(folder) / f"{db}_{size}.npy"
+
+
+def pack_command(db, size, *, folder=FOLDER, meta_dir="meta"):
+    """The command that makes a pack."""
+    made = get_dataset(db).how_to_get if db == "csv" else f"python create_db.py --db {db}"
+    words = ["--pack", str(size)]
+    words += [] if str(folder) == FOLDER else ["--packed_dir", str(folder)]
+    words += [] if str(meta_dir) == "meta" else ["--meta_dir", str(meta_dir)]
+    return f"{made} {shlex.join(words)}"
+
+
+def open_pack(db, size, folder=FOLDER, *, meta_dir="meta"):
+    """The verified PackedFaces of a data set at `size` pixels.
+
+    Raises:
+        UserError: see `PackedFaces`; a pack of another data set or size. The message names the command that makes it.
+    """
+    command = pack_command(db, size, folder=folder, meta_dir=meta_dir)
+    pack = PackedFaces(pack_path(db, size, folder), command=command)
+    if (pack.db, pack.size) != (db, size):
+        raise pack.refused(f"holds {pack.db} at {pack.size} px. Expected {db} at {size} px")
+    return pack
+
+
+class _Faces:
+    def batches(self, batch_size):
+        """All faces in order, at most `batch_size` at a time."""
+        rows = np.arange(len(self))
+        return (self[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
+
+
+class PackedFaces(_Faces):
+    """Random access to the N faces of a pack as uint8 (B, S, S, 3).
+
+    Pickled, it is the name and the checksum of the file: another process maps the same file, without verifying it
+    again.
+
+    Args:
+        path: file of `faces.ingest.packing.pack_faces`.
+        command: what makes the file again, for messages.
+        workers: threads that verify, by default one a processor.
+        progress: True or False shows or hides the progress bar; None shows it on a terminal only.
+
+    Attributes:
+        size: S in pixels. db: name of the data set. geometry: CropGeometry of its crops.
+
+    Raises:
+        UserError: no such file, one that cannot be read, is cut short, damaged, of another version, or no pack.
+    """
+
+    def __init__(self, path, *, command="python create_db.py --db DB --pack SIZE", workers=None, progress=None):
+        self.path, self.command = Path(path), command
+        self._open()
+        self.verify(workers=workers, progress=progress)
+
+    def __len__(self):
+        return len(self._faces)
+
+    def __getitem__(self, rows):
+        faces = self._faces[rows]
+        return faces if faces.base is None else faces.copy()  # never a view of the file
+
+    def __getstate__(self):
+        return {"path": self.path.absolute(), "command": self.command, "checksum": self._checksum}
+
+    def __setstate__(self, state):
+        self.path, self.command = state["path"], state["command"]
+        self._open()
+        if self._checksum != state["checksum"]:
+            raise UserError(f"The pack {self.path} was replaced while it was in use. Start again")
+
+    def rows_of(self, table):
+        """Rows (N,) of the faces of a table with `img_path` and `sha256`.
+
+        Raises:
+            UserError: an image of the table is not in the pack, or was another file when the pack was made.
+        """
+        places = {img_path: row for row, img_path in enumerate(self._index["img_path"])}
+        rows = [places.get(img_path) for img_path in table["img_path"]]
+        lost = [img_path for img_path, row in zip(table["img_path"], rows) if row is None]
+        if lost:
+            raise self.refused(f"lacks {len(lost)} of {len(rows)} images of the table, e.g. {lost[0]}")
+        hashes = self._index["sha256"]
+        known = zip(table["img_path"], table["sha256"], rows)
+        other = [img_path for img_path, sha256, row in known if hashes[row] != sha256]
+        if other:
+            raise self.refused(
+                f"was made of other files for {len(other)} of {len(rows)} images of the table, e.g. {other[0]}"
+            )
+        return np.array(rows, np.intp)
+
+    def verify(self, *, workers=None, progress=None):
+        """Compare every block of faces with its checksum, in parallel threads; UserError where one differs."""
+        block, checksums = self._index["block"], self._index["checksums"]
+
+        def is_damaged(number):
+            faces = self._faces[number * block : (number + 1) * block]
+            return hashlib.sha256(faces).hexdigest() != checksums[number]
+
+        hidden = None if progress is None else not progress
+        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            damaged = pool.map(is_damaged, range(len(checksums)))
+            damaged = list(tqdm(damaged, f"verifying {self.path.name}", len(checksums), disable=hidden, unit=""))
+        if any(damaged):
+            first = damaged.index(True) * block
+            raise self.refused(f"is damaged in {sum(damaged)} of {len(damaged)} blocks, first after face {first}")
+
+    def refused(self, reason):
+        """A UserError that says why this pack is of no use, and which command makes it again."""
+        return UserError(f"The pack {self.path} {reason}. To make it, run: {self.command}")
+
+    def _open(self):
+        try:
+            with open(self.path, "rb") as file:
+                end = self._read_index(file)
+                self._faces = self._map_faces(file, end)
+        except FileNotFoundError:
+            raise self.refused("does not exist") from None
+        except OSError as error:
+            raise self.refused(f"cannot be read ({error.strerror or error})") from error
+        self.db, self.size = self._index["db"], self._index["size"]
+        self.geometry = CropGeometry(**self._index["geometry"])
+
+    def _read_index(self, file):
+        """Read the index and its checksum; returns where in the file it begins."""
+        end = file.seek(0, os.SEEK_END) - FOOTER.size
+        file.seek(max(end, 0))
+        footer = file.read()
+        if len(footer) != FOOTER.size or not footer.endswith(MAGIC):
+            raise self.refused("is cut short, or no pack at all")
+        self._checksum, length, version, _ = FOOTER.unpack(footer)
+        if version != VERSION:
+            raise self.refused(f"has format {version}, of another version of this program, which reads {VERSION}")
+        start = file.seek(max(end - length, 0))
+        text = file.read(length)
+        if hashlib.sha256(text).digest() != self._checksum:
+            raise self.refused("has a damaged index")
+        self._index = json.loads(text)
+        return start
+
+    def _map_faces(self, file, end):
+        header = self._index["header"].encode("latin-1")
+        file.seek(0)
+        shape = (len(self._index["img_path"]), self._index["size"], self._index["size"], 3)
+        if file.read(len(header)) != header or len(header) + int(np.prod(shape)) != end:
+            raise self.refused("is damaged: its faces are not those of its index")
+        return np.asarray(np.memmap(file, np.uint8, "r", offset=len(header), shape=shape))
+
+
+class PackedRows(_Faces):
+    """Random access to chosen faces of one pack or several, as uint8 (B, S, S, 3); can be pickled as PackedFaces can.
+
+    Args:
+        packs: PackedFaces of one size. rows: the chosen rows of each, one array a pack; the faces follow each other.
+    """
+
+    def __init__(self, packs, rows):
+        starts = np.cumsum([0, *map(len, packs)])
+        self.packs, self.size = tuple(packs), packs[0].size
+        self._starts = starts[:-1]
+        self._places = np.concatenate([start + chosen for start, chosen in zip(starts, rows)])
+
+    def __len__(self):
+        return len(self._places)
+
+    def __getitem__(self, rows):
+        places = np.asarray(self._places[rows])
+        if len(self.packs) == 1:
+            return self.packs[0][places]
+        owners = np.searchsorted(self._starts, places, side="right") - 1
+        faces = np.empty((*places.shape, self.size, self.size, 3), np.uint8)
+        for number in np.unique(owners):
+            faces[owners == number] = self.packs[number][places[owners == number] - self._starts[number]]
+        return faces
+
+    def select(self, rows):
+        """PackedRows of some of these faces."""
+        chosen = copy.copy(self)
+        chosen._places = self._places[np.asarray(rows, np.intp)]
+        return chosen

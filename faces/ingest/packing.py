@@ -1,0 +1,179 @@
+"""Writing the faces of a table into one file, which `faces.ingest.packed` reads."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from faces.alignment import CropGeometry
+from faces.datasets import get_dataset
+from faces.errors import UserError
+from faces.images import ImageError, read_and_resize, read_file
+from faces.ingest.crops import read_geometry
+from faces.ingest.packed import FOOTER, MAGIC, VERSION
+
+# Faces that are decoded, summed and written at a time: 7 MB at 96 pixels, 39 MB at 224.
+BLOCK = 256
+IMAGES_A_TASK = 32
+# Enough to notice a run of create_db.py that stopped half-way, without opening every file.
+CROPS_LOOKED_AT = 64
+# A run that packs writes several blocks a second; who has not for so long was killed.
+ABANDONED_SECONDS = 3600
+
+
+def pack_faces(table, root, size, path, *, db, workers=None, progress=None):
+    """Decode and resize every image of a table, in parallel threads, into one file.
+
+    The file appears whole or not at all: it is written beside its name and moved there, so an older one stays in use
+    until then, and of two runs at once the later one counts.
+
+    Args:
+        table: pandas table with `img_path`, relative to `root`, and `sha256`.
+        root: folder of the images.
+        size: side of the faces in pixels.
+        path: file to write.
+        db: name of the data set, for the index.
+        workers: number of threads, by default one a processor.
+        progress: True or False shows or hides the progress bar; None shows it on a terminal only.
+
+    Raises:
+        UserError: an image that cannot be read, or is not the one that the table was made of; crops that are cut in
+            different ways; no space, or a folder that cannot be written.
+    """
+    root, path = Path(root), Path(path)
+    names, hashes = table["img_path"].tolist(), table["sha256"].tolist()
+    header = _header((len(table), size, size, 3))
+    index = {"db": db, "size": size, "block": BLOCK, "header": header.decode("latin-1")}
+    index["geometry"] = asdict(shared_geometry(db, [root / name for name in some_of(names)]))
+    index |= {"img_path": names, "sha256": hashes, "checksums": []}
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    require_folder(path)
+    try:
+        _remove_abandoned(path)
+        _require_space(path, len(table) * size * size * 3)
+        with open(part, "xb") as file:
+            file.write(header)
+            for faces in _decode([root / name for name in names], hashes, size, workers, progress):
+                index["checksums"].append(hashlib.sha256(faces).hexdigest())
+                file.write(faces)
+            _write_index(file, index)
+        os.replace(part, path)
+    except OSError as error:
+        raise _refused(path, error.strerror or error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def require_folder(path):
+    """Make the folder of a pack; UserError where nothing can be written there, before the work that would be lost."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(path, error.strerror or error) from error
+    if not os.access(path.parent, os.W_OK):
+        raise _refused(path, "its folder is not writable")
+
+
+def _refused(path, reason):
+    return UserError(f"The pack {path} cannot be written: {reason}")
+
+
+def shared_geometry(db, images):
+    """CropGeometry of the crops of a data set.
+
+    Args:
+        images: paths of some of them. A crop of create_db.py knows how it was cut, which may be otherwise than the data
+            set's; for others the data set's card tells.
+
+    Raises:
+        UserError: the crops differ.
+    """
+    told = {read_geometry(image) for image in images} - {None}
+    if len(told) > 1:
+        ways = "; ".join(sorted(map(str, told)))
+        raise UserError(
+            f"The crops of {db} are cut in different ways ({ways}): create_db.py was stopped, or another table "
+            "shares them. Make the table again with create_db.py"
+        )
+    data_set = get_dataset(db)
+    return told.pop() if told else CropGeometry(data_set.margin, data_set.aligned)
+
+
+def some_of(names):
+    """Up to CROPS_LOOKED_AT items of a list, the first and the last among them."""
+    places = np.unique(np.linspace(0, len(names) - 1, CROPS_LOOKED_AT).astype(int)) if len(names) else []
+    return [names[place] for place in places]
+
+
+def _header(shape):
+    """The bytes with which a NumPy file of uint8 begins."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def _write_index(file, index):
+    text = json.dumps(index).encode("ascii")
+    file.write(text)
+    file.write(FOOTER.pack(hashlib.sha256(text).digest(), len(text), VERSION, MAGIC))
+    file.flush()
+    # Else the name could reach the disk before the faces, and a power failure leave half a file under it.
+    os.fsync(file.fileno())
+
+
+def _remove_abandoned(path):
+    """Remove what killed runs left of this pack."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
+
+
+def _require_space(path, needed):
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise UserError(f"The pack {path} takes {needed / 1e9:.2f} GB. Its folder has {free / 1e9:.2f} GB left")
+
+
+def _decode(paths, hashes, size, workers, progress):
+    """The faces of images in their order, as one uint8 (B, S, S, 3) after the other, in the same memory."""
+    block = np.empty((min(BLOCK, len(paths)), size, size, 3), np.uint8)
+
+    def read_task(start, first, last):
+        for row in range(first, last):
+            block[row - start] = _read(paths[row], hashes[row], size)
+        return last - first
+
+    hidden = None if progress is None else not progress
+    with (
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        tqdm(desc=f"faces of {size} px", total=len(paths), disable=hidden, unit="") as bar,
+    ):
+        for start in range(0, len(paths), BLOCK):
+            stop = min(start + BLOCK, len(paths))
+            firsts = range(start, stop, IMAGES_A_TASK)
+            lasts = [min(first + IMAGES_A_TASK, stop) for first in firsts]
+            for count in pool.map(read_task, [start] * len(lasts), firsts, lasts):
+                bar.update(count)
+            yield block[: stop - start]
+
+
+def _read(path, sha256, size):
+    data = read_file(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise UserError(f"The image {path} changed since the table was made. Make the table again with create_db.py")
+    try:
+        return read_and_resize(data, size)
+    except ImageError as error:
+        raise ImageError(path, error.reason) from None

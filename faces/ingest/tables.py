@@ -1,0 +1,212 @@
+"""From a raw data set to a checked table, and from a table to its file in `meta/` and back."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from faces.alignment import CropGeometry
+from faces.datasets import get_dataset
+from faces.datasets.csv_table import parse_table, write_csv
+from faces.detection import load_detector
+from faces.errors import UserError
+from faces.images import ImageError, decode_rgb, read_file
+from faces.ingest.crops import DETECTOR, cut_crops
+from faces.labels import TABLE_COLUMNS
+
+IMAGES_A_TASK = 32
+
+
+def ingest(
+    db,
+    root=None,
+    *,
+    crop=False,
+    margin=None,
+    detector=None,
+    workers=None,
+    progress=None,
+    max_age_gap=5,
+    **options,
+):
+    """Read a data set, cut the faces out of whole pictures, open every image once, and drop contradicting duplicates.
+
+    Args:
+        db: a name of DATASETS.
+        root: folder of the images, by default the data set's own.
+        crop: cut aligned crops out of whole pictures, also where the data set publishes crops beside them.
+        margin: of the crops cut here, see `faces.alignment.CropGeometry`; by default 0 for aligned crops, which fits
+            those of UTKFace, else the data set's own.
+        detector: of the crops cut here, see `faces.detection.detect_faces`; by default DETECTOR.
+        workers, progress: see `check_images`.
+        max_age_gap: see `drop_conflicting_duplicates`.
+        options: passed to the data set's reader.
+
+    Returns:
+        (table, rejected); every row that the reader found is in one of them.
+
+    Raises:
+        UserError: from the reader or from `cut_crops`; `crop`, a margin or a detector for a data set without whole
+            pictures.
+    """
+    data_set = get_dataset(db)
+    geometry = _geometry(data_set, crop, margin)
+    if detector is not None:
+        _check_detector(data_set, crop, detector)
+    root = images_root(data_set, root, crop=crop)
+    _require_folder(data_set, root, crop)
+    table, rejected = (data_set.whole_reader if crop else data_set.read)(root, **options)
+    parts = [rejected]
+    if geometry is not None:
+        table, uncut = cut_crops(
+            table, root, geometry=geometry, detector=detector or DETECTOR, workers=workers, progress=progress
+        )
+        parts.append(uncut)
+    table, unreadable = check_images(table, root, workers=workers, progress=progress)
+    table, conflicting = drop_conflicting_duplicates(table, max_age_gap=max_age_gap)
+    parts = [part for part in (*parts, unreadable, conflicting) if len(part)]
+    return table, pd.concat(parts, ignore_index=True) if parts else rejected
+
+
+def _geometry(data_set, crop, margin):
+    """CropGeometry of the crops that are cut here; None where none are."""
+    if crop:
+        if not data_set.has_whole:
+            raise UserError(f"The images of {data_set.name} are crops already; there are no whole pictures to crop.")
+        return CropGeometry(0.0 if margin is None else margin, aligned=True)
+    if data_set.is_cut:
+        return CropGeometry(data_set.margin if margin is None else margin)
+    if margin is not None:
+        way = " without --crop, which cuts whole pictures" if data_set.has_whole else ""
+        raise UserError(f"The images of {data_set.name} are crops already; a margin of {margin} cannot be added{way}.")
+    return None
+
+
+def _check_detector(data_set, crop, detector):
+    """UserError for a detector that plays no part, or that cannot be imported."""
+    if not (crop or data_set.detect):
+        cut = "cut by its own face boxes" if data_set.boxes else "crops already"
+        raise UserError(f"The images of {data_set.name} are {cut}; a detector plays no part. Received: {detector}")
+    load_detector(detector)
+
+
+def _require_folder(data_set, root, crop):
+    """UserError where the folder of a published data set is not there."""
+    if data_set.name in ("sample", "csv") or root.is_dir():
+        return
+    to_get = f"To get the data, run: {data_set.how_to_get}"
+    if crop and data_set.read_whole is not None:
+        to_get = f"The publisher of the whole pictures: {data_set.source}"
+    raise UserError(f"The folder {root} does not exist. {to_get}")
+
+
+def images_root(data_set, root=None, *, crop=False):
+    """Folder of the images of a DataSet, for `crop` of its whole pictures: `root`, else where they are expected."""
+    if root is None:
+        root = data_set.whole_root if crop and data_set.whole_root else data_set.root
+    return Path(root)
+
+
+def check_images(table, root, *, workers=None, progress=None):
+    """Open every image of a table once, in parallel threads, and add the `sha256` of its file.
+
+    Args:
+        table: pandas table with `img_path`, relative to `root` or absolute.
+        workers: number of threads, by default one a processor.
+        progress: True or False shows or hides the progress bar; None shows it on a terminal only.
+
+    Returns:
+        (table, rejected): the rows whose image can be decoded, with `sha256`; `img_path, reason` of the others.
+    """
+    root = Path(root)
+    paths = [root / path for path in table["img_path"]]
+    # Handing over every image as a task of its own costs threads of a fast decoder a good part of their speed.
+    chunks = [paths[start : start + IMAGES_A_TASK] for start in range(0, len(paths), IMAGES_A_TASK)]
+    hidden = None if progress is None else not progress
+    checks = []
+    with (
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        tqdm(desc="images", total=len(paths), disable=hidden, unit="") as bar,
+    ):
+        for done in pool.map(lambda chunk: [_check_image(path) for path in chunk], chunks):
+            checks += done
+            bar.update(len(done))
+    hashes, reasons = zip(*checks) if checks else ((), ())
+    table = table.assign(sha256=pd.Series(hashes, index=table.index, dtype=object))
+    readable = table["sha256"].notna().to_numpy()
+    rejected = table.loc[~readable, ["img_path"]].assign(reason=[reason for reason in reasons if reason])
+    return table[readable].reset_index(drop=True), rejected.reset_index(drop=True)
+
+
+def _check_image(path):
+    try:
+        data = read_file(path)
+        decode_rgb(data, path=path)
+    except ImageError as error:
+        return None, error.reason
+    return hashlib.sha256(data).hexdigest(), None
+
+
+def drop_conflicting_duplicates(table, *, max_age_gap=5):
+    """Reject images whose exact duplicates contradict them: nobody can tell which label is right.
+
+    Rows with equal `sha256` whose ages, real or apparent, lie more than `max_age_gap` years apart, or whose genders or
+    age groups differ, are all rejected. Duplicates that agree stay; `faces.splits.draw` keeps them in one part.
+
+    Returns:
+        (table, rejected)
+    """
+    reason = pd.Series(None, index=table.index, dtype=object)
+    copies = table.groupby("sha256") if "sha256" in table else None
+    for columns, differ, text in (
+        (("age_low", "age_high"), _vary, "exact duplicates differ in age group"),
+        (("gender",), _vary, "exact duplicates differ in gender"),
+        (("age", "apparent_age"), _spread(max_age_gap), f"exact duplicates differ by more than {max_age_gap} years"),
+    ):
+        for column in columns:
+            if copies is not None and column in table:
+                reason[differ(copies[column])] = text
+    rejected = table.loc[reason.notna(), ["img_path"]].assign(reason=reason.dropna())
+    return table[reason.isna()].reset_index(drop=True), rejected.reset_index(drop=True)
+
+
+def _vary(groups):
+    return groups.transform("nunique") > 1
+
+
+def _spread(limit):
+    return lambda groups: groups.transform("max") - groups.transform("min") > limit
+
+
+def write_table(table, path):
+    """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact."""
+    columns = [name for name in TABLE_COLUMNS if name in table and (name == "img_path" or table[name].notna().any())]
+    write_csv(table[columns], path)
+
+
+def read_table(path):
+    """Read a table that `write_table` wrote, or the user's own; checked by the rules of `csv_table.parse_table`."""
+    return parse_table(path)
+
+
+def load_table(db, *, meta_dir="meta", csv=None):
+    """The table of a data set: `meta/<db>.csv`, or for `csv` the file given.
+
+    Raises:
+        UserError: unknown data set; no table yet (the message names the commands that make it); a table that breaks
+            the rules.
+    """
+    data_set = get_dataset(db)
+    if db == "csv" and csv is not None:
+        return read_table(csv)
+    path = Path(meta_dir) / f"{db}.csv"
+    if db == "csv" and not path.is_file():
+        raise UserError(f"The data set `csv` needs the file of labels: data.csv=FILE, or {data_set.how_to_get}")
+    if not path.is_file():
+        steps = [] if db == "sample" else [data_set.how_to_get]
+        steps.append(f"python create_db.py --db {db}" + ("" if str(meta_dir) == "meta" else f" --meta_dir {meta_dir}"))
+        raise UserError(f"The table {path} does not exist. To make it, run: {' && '.join(steps)}")
+    return read_table(path)

@@ -1,0 +1,102 @@
+"""A folder of pictures with their faces marked, and the table of them."""
+
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from faces.errors import UserError
+from faces.images import ImageError, read_rgb
+from faces.photos.drawing import draw_faces
+from faces.photos.estimates import error_row, estimate_row, label_text
+from faces.photos.paths import SUFFIXES, list_pictures, readable_name
+from faces.photos.rows import RowStream
+
+TABLE = "faces.csv"
+NO_FACE = "no face found"
+
+
+def list_photos(folder, output_dir):
+    """Names of the pictures below a folder, relative to it, without hidden files and what an earlier run wrote.
+
+    Raises:
+        UserError: there is none, or `output_dir` holds pictures that no earlier run wrote and that would be lost.
+    """
+    folder, output_dir = Path(folder), Path(output_dir)
+    written = output_dir.resolve()
+    paths = [Path(picture.path) for picture in list_pictures([folder])]
+    inside = (
+        [path for path in paths if written in path.resolve().parents] if folder.resolve() in written.parents else []
+    )
+    names = [path.relative_to(folder) for path in paths if path not in inside]
+    if not (output_dir / TABLE).is_file():
+        lost = inside + [output_dir / name for name in names if (output_dir / name).exists()]
+        if lost:
+            raise UserError(
+                f"{lost[0]} is in the output folder, and no earlier run wrote it ({TABLE} is missing). Expected "
+                "another --output_dir, so that no picture is overwritten"
+            )
+    if not names:
+        raise UserError(f"No picture in {folder}. Expected files ending in {', '.join(SUFFIXES)}")
+    return names
+
+
+def annotate_folder(folder, names, output_dir, estimate):
+    """Write a copy of each picture with its faces marked, under the same name, and `faces.csv` of ROW_COLUMNS.
+
+    A picture that cannot be read, or shows no face, is a row with an `error`.
+
+    Args:
+        folder, output_dir: the second is made if need be. names: of the pictures, relative to both.
+        estimate: function from a picture, RGB uint8 (H, W, 3), to a list of FaceEstimate.
+
+    Returns:
+        Counter of "faces", "without a face" and "unreadable".
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    folder, output_dir = Path(folder), Path(output_dir)
+    found = Counter()
+    with _writing(output_dir):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        file = (output_dir / TABLE).open("wb")
+    with file, RowStream(file, "csv") as table:
+        for name in tqdm(names, "pictures", disable=None):
+            kind, rows = _annotate_photo(folder / name, output_dir / name, readable_name(name.as_posix()), estimate)
+            found[kind] += len(rows)
+            table.write(rows)
+    return found
+
+
+def _annotate_photo(path, copy, name, estimate):
+    """Write the marked copy; returns what the picture is and its table rows."""
+    try:
+        image = read_rgb(path)
+    except ImageError as error:
+        return "unreadable", [error_row(name, error.reason)]
+    estimates = estimate(image)
+    if estimates:
+        boxes = [one.face.box for one in estimates]
+        image = draw_faces(image, boxes, [label_text(one) for one in estimates], [one.gender for one in estimates])
+    _write_picture(copy, image)
+    if not estimates:
+        return "without a face", [error_row(name, NO_FACE)]
+    return "faces", [estimate_row(name, number, one) for number, one in enumerate(estimates)]
+
+
+def _write_picture(path, image):
+    options = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path, **options)
+
+
+@contextmanager
+def _writing(path):
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"Cannot write to {path}: {error.strerror or error}") from error

@@ -1,0 +1,351 @@
+"""The table of a prediction, a row a face: written picture by picture, and continued after a stop at any moment.
+
+CSV and JSON lines are appended to. Parquet cannot be: its rows go to a journal of JSON lines, `FILE.part`, which
+becomes the Parquet file at the end.
+"""
+
+import contextlib
+import csv
+import importlib.util
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from faces.errors import UserError
+from faces.photos.estimates import ROW_COLUMNS
+
+FORMATS = ("csv", "jsonl", "parquet")
+TEXT_COLUMNS = ("img_path", "gender", "error")
+ROW_GROUP = 10_000  # rows of a Parquet file in memory at a time
+
+
+def choose_format(path, word=None):
+    """The format of an output: the word, or else what the suffix of the file says.
+
+    Args:
+        path: the file, None for standard output, whose format is csv unless told. word: one of FORMATS or None.
+
+    Raises:
+        UserError: neither tells, or one contradicts the other; Parquet to standard output, or without pyarrow.
+    """
+    if path is None and word == "parquet":
+        raise UserError("Parquet goes to a file only. Expected --output FILE.parquet")
+    if path is None:
+        return word or "csv"
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix not in FORMATS and word is None:
+        raise UserError(f"--output must end in .csv, .jsonl or .parquet, or --format tells. Received: {path}")
+    if suffix in FORMATS and word not in (None, suffix):
+        raise UserError(f"--format {word} contradicts the name of --output {path}")
+    chosen = word or suffix
+    if chosen == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise UserError("Parquet needs the package pyarrow: pip install pyarrow")
+    return chosen
+
+
+def check_output(path, row_format, *, resume=False, overwrite=False):
+    """Refuse an output that `open_rows` could not write, changing nothing.
+
+    Raises:
+        UserError: no such folder, a file that is there already with neither `resume` nor `overwrite`, or one with
+            other columns to resume.
+    """
+    path = Path(path)
+    if resume and overwrite:
+        raise UserError("--resume keeps what is there and --overwrite drops it. Expected one of them.")
+    if path.is_dir():
+        raise UserError(f"--output must be a file. Received the folder {path}")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"--output needs a folder that can be written. Received: {path}")
+    present = [name for name in (_journal(path), path) if name.exists()] if row_format == "parquet" else [path]
+    if overwrite or not present or not present[0].exists():
+        return
+    if not resume:
+        raise UserError(f"{present[0]} exists already. To continue it: --resume. To replace it: --overwrite")
+    if present[0] == path and row_format == "parquet":
+        _check_schema(path)
+    else:
+        next(_read_rows(present[0], LINES["jsonl" if row_format == "parquet" else row_format]), None)
+
+
+def open_rows(path, row_format, *, resume=False):
+    """A RowFile or ParquetRows at `path`; see `check_output` for what may be there."""
+    return (ParquetRows if row_format == "parquet" else RowFile)(Path(path), row_format, resume=resume)
+
+
+class RowStream:
+    """Rows to an open binary file, such as standard output; a context manager.
+
+    Args:
+        file: binary file. row_format: csv or jsonl.
+    """
+
+    done_count = 0  # pictures whose rows were there before
+
+    def __init__(self, file, row_format):
+        self._file, self._lines = file, LINES[row_format]
+        self._put(self._lines.header)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def done(self):
+        """Names of the pictures whose rows were there before, in their order."""
+        return iter(())
+
+    def write(self, rows):
+        """Write rows, dicts of ROW_COLUMNS, which belong to whole pictures; they are out when it returns."""
+        self._put(self._lines.encode(rows))
+
+    def finish(self):
+        """All pictures are written."""
+
+    def _put(self, data):
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except BrokenPipeError:  # whoever reads has seen enough
+            raise
+        except OSError as error:
+            raise UserError(f"The rows cannot be written: {error.strerror or error}") from error
+
+
+class RowFile(RowStream):
+    """Rows in a CSV or JSON lines file.
+
+    Args:
+        path: the file. row_format: csv or jsonl.
+        resume: keep what is there, except half a row at the end and the rows of the last picture, which may not all be
+            there; otherwise start anew.
+
+    Raises:
+        UserError: the file cannot be written, now or later, or what is there was not written by this class.
+    """
+
+    def __init__(self, path, row_format, *, resume=False):
+        self._path, self._lines = Path(path), LINES[row_format]
+        with self._refusing():
+            self._file = self._path.open("ab", buffering=0)
+        try:
+            _lock(self._file, self._path)
+            size = 0
+            with self._refusing():
+                if resume:
+                    size, self.done_count = _cut_last_picture(self._path, self._lines)
+                elif self._path.is_file():  # a pipe or a device cannot be emptied
+                    self._file.truncate(0)
+            self._put(b"" if size else self._lines.header)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def done(self):
+        rows = _read_rows(self._path, self._lines) if self.done_count else ()
+        return (name for _, name, face in rows if not face)
+
+    def _put(self, data):
+        with self._refusing():
+            while data:  # a nearly full disk takes a part
+                data = data[self._file.write(data) :]
+
+    @contextlib.contextmanager
+    def _refusing(self):
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be written: {error.strerror or error}") from error
+
+
+def _lock(file, path):
+    """UserError where another run writes the file; it is free again when that run ends in any way."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{path} is being written by another run.") from None
+    except OSError:  # a file system without locks
+        return
+
+
+class ParquetRows(RowFile):
+    """Rows in a Parquet file, which appears, whole, when `finish` is called; until then they are in its journal."""
+
+    def __init__(self, path, row_format="parquet", *, resume=False):
+        self._target = Path(path)
+        journal = _journal(self._target)
+        if resume and self._target.exists() and not journal.exists():
+            _to_journal(self._target, journal)
+        super().__init__(journal, "jsonl", resume=resume)
+
+    def finish(self):
+        with self._refusing():
+            _to_parquet(self._path, self._target)
+            self._path.unlink()
+
+
+# === Lines of text ===
+
+
+@dataclass(frozen=True)
+class LineFormat:
+    """How rows become bytes and what is read back of them.
+
+    Attributes:
+        header: first line of a file, if any. start: how every file begins.
+        encode: rows -> bytes.
+        split: binary file -> its complete rows one by one, header included, without a torn one at the end.
+        decode: bytes of a row -> (img_path, face), face None of a picture without one; ValueError or csv.Error.
+    """
+
+    header: bytes
+    start: bytes
+    encode: Callable
+    split: Callable
+    decode: Callable
+
+
+def _encode_csv(rows):
+    return "".join(_csv_line(row) for row in rows).encode("utf-8")
+
+
+def _csv_line(row):
+    text = io.StringIO(newline="")
+    # Only a writer whose own line end holds it quotes a lone carriage return.
+    csv.writer(text, lineterminator="\r\n").writerow([row[name] for name in ROW_COLUMNS])
+    return f"{text.getvalue()[:-2]}\n"
+
+
+def _split_csv(file):
+    row, quotes = [], 0
+    for line in file:
+        row.append(line)
+        # A quoted name may hold line breaks; its own quotes are doubled, so a whole row has an even number.
+        quotes += line.count(b'"')
+        if line.endswith(b"\n") and quotes % 2 == 0:
+            yield b"".join(row)
+            row, quotes = [], 0
+
+
+def _decode_csv(data):
+    (row,) = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), strict=True)
+    if len(row) != len(ROW_COLUMNS):
+        raise ValueError(f"expected {len(ROW_COLUMNS)} cells")
+    name, face = row[:2]
+    return name, int(face) if face else None
+
+
+def _encode_json(rows):
+    lines = [json.dumps({name: row[name] for name in ROW_COLUMNS}, ensure_ascii=False, allow_nan=False) for row in rows]
+    return "".join(f"{line}\n" for line in lines).encode("utf-8")
+
+
+def _split_json(file):
+    return (line for line in file if line.endswith(b"\n"))
+
+
+def _decode_json(data):
+    row = json.loads(data)
+    if not isinstance(row, dict) or tuple(row) != ROW_COLUMNS:
+        raise ValueError(f"expected {', '.join(ROW_COLUMNS)}")
+    return row["img_path"], row["face"]
+
+
+_CSV_HEADER = f"{','.join(ROW_COLUMNS)}\n".encode()
+LINES = {
+    "csv": LineFormat(_CSV_HEADER, _CSV_HEADER, _encode_csv, _split_csv, _decode_csv),
+    "jsonl": LineFormat(b"", b'{"img_path": ', _encode_json, _split_json, _decode_json),
+}
+
+
+def _read_rows(path, lines):
+    """(position in the file, img_path, face) of each complete row; UserError where it is none of ours."""
+    with open(path, "rb") as file:
+        beginning = file.read(len(lines.start))
+        if not lines.start.startswith(beginning):
+            raise UserError(
+                f"{path} has other columns. Expected a file that begins with {lines.start.decode().strip()}"
+            )
+        file.seek(0)
+        position = 0
+        for data in lines.split(file):
+            if position or not lines.header:
+                yield position, *_decode(path, lines, data)
+            position += len(data)
+
+
+def _decode(path, lines, data):
+    try:
+        return lines.decode(data)
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be continued: {data[:80]!r} is no row of a prediction ({error})") from None
+
+
+def _cut_last_picture(path, lines):
+    """Drop what a stop may have left incomplete; returns (bytes, pictures) that stay."""
+    size = pictures = 0
+    for position, _, face in _read_rows(path, lines):
+        if not face:
+            size, pictures = position, pictures + 1
+    os.truncate(path, size)
+    return size, max(0, pictures - 1)
+
+
+# === Parquet ===
+
+
+def _journal(path):
+    return path.with_name(f"{path.name}.part")
+
+
+def _schema():
+    import pyarrow as pa
+
+    types = {"face": pa.int32(), **dict.fromkeys(TEXT_COLUMNS, pa.string())}
+    return pa.schema([(name, types.get(name, pa.float64())) for name in ROW_COLUMNS])
+
+
+def _check_schema(path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = tuple(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: expected a Parquet file. {str(error).splitlines()[0]}") from None
+    if columns != ROW_COLUMNS:
+        raise UserError(f"{path} has other columns. Expected: {', '.join(ROW_COLUMNS)}")
+
+
+def _to_parquet(journal, path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    partial, schema = path.with_name(f"{path.name}.tmp"), _schema()
+    with open(journal, "rb") as file, pq.ParquetWriter(partial, schema) as writer:
+        while rows := [json.loads(line) for line in islice(file, ROW_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    os.replace(partial, path)
+
+
+def _to_journal(path, journal):
+    import pyarrow.parquet as pq
+
+    _check_schema(path)
+    partial = journal.with_name(f"{journal.name}.tmp")
+    with pq.ParquetFile(path) as source, open(partial, "wb") as file:
+        for batch in source.iter_batches(batch_size=ROW_GROUP):
+            file.write(_encode_json(batch.to_pylist()))
+    os.replace(partial, journal)

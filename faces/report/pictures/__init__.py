@@ -1,0 +1,1 @@
+"""The pictures of reports and of training runs."""

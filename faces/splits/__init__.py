@@ -1,0 +1,1 @@
+"""Who trains and who is tested: drawn parts, published protocols and published lists."""

@@ -1,0 +1,133 @@
+"""Published split lists: which image is in which part, from CSV files as their authors share them."""
+
+import csv
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from faces.datasets.reading import CROPS
+from faces.errors import UserError
+from faces.splits.draw import carve_validation
+
+# The last is the nameless first column of CORAL's list for MORPH.
+PATH_COLUMNS = ("img_path", "path", "file", "filename", "file_name", "image", "img_name", "")
+WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def read_split_list(source, table, *, val_share=0.1, seed=0):
+    """The parts that a list assigns.
+
+    Args:
+        source: path of a CSV file with a column of paths (one of PATH_COLUMNS) and a column `split`; or a dict such as
+            {"train": path, "test": path} of files that need no `split`.
+        table: label table; a row is found by its `img_path`, else by its file name.
+        val_share, seed: where the list names no validation part, this share of its train part becomes it.
+
+    Returns:
+        (split, report): Series of train, val, test or None (not listed), indexed like the table; counts `listed`,
+        `found`, `not_in_table`, `not_listed`.
+
+    Raises:
+        UserError: unreadable or empty file, missing column, unknown part, a name listed in two parts or fitting several
+            rows, or no name of the table in the list.
+    """
+    parts = _read_lists(source)
+    rows = _rows_by_name(table)
+    split = pd.Series(None, index=table.index, dtype=object, name="split")
+    missing, named = 0, {}
+    for name, part in parts.items():
+        row = rows.get(name, rows.get(PurePosixPath(name).name))
+        if row is None:
+            missing += 1
+            continue
+        if row == "several":
+            raise UserError(f"{_shown(source)}: {name} fits several rows of the table. Expected paths, not names.")
+        other = named.setdefault(row, name)
+        if parts[other] != part:
+            raise UserError(f"{_shown(source)}: {other} and {name} fit one row of the table, but are in two parts.")
+        split.iloc[row] = part
+    if split.isna().all():
+        raise UserError(f"{_shown(source)}: none of its {len(parts)} names is in the table, e.g. {next(iter(parts))}")
+    report = {
+        "listed": len(parts),
+        "found": int(split.notna().sum()),
+        "not_in_table": missing,
+        "not_listed": int(split.isna().sum()),
+    }
+    if not (split == "val").any():
+        split = carve_validation(table, split, share=val_share, seed=seed)
+    return split, report
+
+
+def _read_lists(source):
+    """{name: part}."""
+    if not isinstance(source, dict):
+        return _unique(_read_list(source, None), source)
+    if unknown := [word for word in source if word not in WORDS]:
+        raise UserError(f"data.split_csv: unknown part {unknown[0]!r}. Expected train, val, test")
+    return _unique([pair for word, path in source.items() for pair in _read_list(path, WORDS[word])], source)
+
+
+def _unique(pairs, source):
+    parts = {}
+    for name, part in pairs:
+        if parts.setdefault(name, part) != part:
+            raise UserError(f"{_shown(source)}: {name} is listed as {parts[name]} and as {part}")
+    if not parts:
+        raise UserError(f"{_shown(source)} lists no image")
+    return parts
+
+
+def _read_list(path, part):
+    """(name, part) of each row; `part` None takes it from the column `split`."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            header = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = header
+            column = next((name for name in PATH_COLUMNS if name in header), None)
+            if column is None or (part is None and "split" not in header):
+                wanted = f"one of {', '.join(PATH_COLUMNS)}" + (" and split" if part is None else "")
+                raise UserError(f"{path}: expected the columns {wanted}. Received: {', '.join(header) or 'none'}")
+            named = [(_name(row, column, path), part or _part(row, path)) for row in reader]
+            return [(name, part) for name, part in named if part]
+    except FileNotFoundError:
+        raise UserError(f"The split list {path} does not exist.") from None
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"The split list {path} cannot be read as CSV in UTF-8: {error}") from None
+
+
+def _name(row, column, path):
+    name = (row[column] or "").strip().replace("\\", "/")
+    if not name:
+        raise UserError(f"{path}: an empty {column}")
+    return name
+
+
+def _part(row, path):
+    """The part of a row, None where it is empty: such an image is not used."""
+    if row["split"] is None:
+        raise UserError(f"{path}: a row without split")
+    word = row["split"].strip().lower()
+    if not word:
+        return None
+    if word not in WORDS:
+        raise UserError(f"{path}: unknown split {word!r}. Expected train, val or test")
+    return WORDS[word]
+
+
+def _rows_by_name(table):
+    """Position of each full path and each file name; "several" where a file name is not unique.
+
+    Crops that were cut here are also found by the path of their picture.
+    """
+    rows = {}
+    for position, path in enumerate(table["img_path"]):
+        rows[PurePosixPath(path).name] = "several" if PurePosixPath(path).name in rows else position
+    for position, path in enumerate(table["img_path"]):
+        rows |= {path: position, path.removeprefix(f"{CROPS}/"): position}
+    return rows
+
+
+def _shown(source):
+    return ", ".join(str(Path(path)) for path in source.values()) if isinstance(source, dict) else str(source)

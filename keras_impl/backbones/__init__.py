@@ -1,0 +1,5 @@
+"""Feature extractors: images (N, S, S, 3) RGB 0..255 -> features (N, C), each with its preprocessing in the graph."""
+
+from keras_impl.backbones.catalogue import BACKBONES, Backbone, build_backbone, check_backbone, set_batch_norm_momentum
+
+__all__ = ["BACKBONES", "Backbone", "build_backbone", "check_backbone", "set_batch_norm_momentum"]

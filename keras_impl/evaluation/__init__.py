@@ -1,0 +1,1 @@
+"""A checkpoint's predictions on a data set, and the reports made of them."""

@@ -1,0 +1,1 @@
+"""`train.py` without hydra: a configuration becomes a finished run folder."""

@@ -1,0 +1,242 @@
+"""One fold of a run: from the rows of its parts to a trained and evaluated checkpoint in its folder."""
+
+import shutil
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from faces.errors import UserError
+from faces.ingest.tables import write_csv
+from faces.labels import GENDERS
+from faces.report import evaluate_columns
+from faces.report.files import write_json
+from faces.splits.draw import leak_report
+from keras_impl.checkpoint import load_model
+from keras_impl.devices import make_strategy
+from keras_impl.evaluation.columns import prediction_columns
+from keras_impl.evaluation.reports import evaluation_text, write_evaluation
+from keras_impl.experiment.environment import environment
+from keras_impl.input import face_data as data_side
+from keras_impl.input import parts as parts_side
+from keras_impl.input.parts import load_images
+from keras_impl.methods import fitted_settings, split_settings
+from keras_impl.training.first_weights import make_model
+from keras_impl.training.fit import fit
+from keras_impl.training.loggers import tensorboard_callback, wandb_callback, write_history_picture
+from keras_impl.training.recorder import CHECKPOINT_NAME, STATE_NAME
+
+
+def run_fold(values, data, fold, recipe, open_folder, *, overrides=None, brief=False):
+    """Train on one fold, evaluate the best checkpoint, and leave metrics.json: the sign of a finished fold.
+
+    Args:
+        values: the keys of src/config.yaml as nested dicts.
+        data: FaceData. fold: `faces.splits.protocols.Fold`. recipe: Recipe.
+        open_folder: `open_folder() -> (folder, whether to go on from the state in it)`; called once the model stands,
+            so that a wrong value of the configuration leaves no folder behind.
+        overrides: what the command line changed, for run.json.
+        brief: print one line for each evaluated part instead of its tables.
+
+    Returns:
+        Path of the folder.
+    """
+    started = time.monotonic()
+    with make_strategy():
+        parts, model, first_weights = prepare_fold(values, data, fold, recipe)
+        folder, resume = open_folder()
+        check_same_division(data, fold, folder, resume)
+        callbacks = _callbacks(values, folder, resume)
+        print(f"Run folder: {folder}\nWeights: {first_weights}")
+        _write_data_facts(folder, data, fold)
+        _report_clipped(parts, model)
+        cache = {"cache": values["data"]["cache"], "cache_folder": values["data"]["cache_dir"]}
+        load_images(parts, data, model.image_size, **cache)
+        recorder = fit(model, parts, recipe, folder, resume=resume, callbacks=callbacks)
+    write_history_picture(recorder, folder)
+    evaluations = evaluate_parts(folder, parts, data, recipe.batch_size, values["run"]["bootstrap"])
+    for name, evaluation in evaluations.items():
+        title = f"{'Validation' if name == 'val' else 'Test'} part of the best epoch"
+        print(f"{title}: {_headline(evaluation)}" if brief else f"\n{title}\n{evaluation_text(evaluation)}")
+    _finish(folder, recorder, recipe, evaluations, first_weights, overrides or {}, started)
+    return folder
+
+
+def prepare_fold(values, data, fold, recipe):
+    """(parts, FaceModel, a sentence on its first weights); UserError for a configuration that cannot be trained."""
+    keras.utils.set_random_seed(recipe.seed)
+    parts = make_parts(values, data, fold)
+    return parts, *_make_model(values, data, fold, parts["train"].labels)
+
+
+def make_parts(values, data, fold):
+    """{"train", "val", "test"} -> Part; UserError if there is nothing to learn from."""
+    weights = data_side.sample_weights(data, values["data"]["db_weights"])
+    parts = parts_side.make_parts(data.table, fold.split, age_label=values["data"]["age_label"], weights=weights)
+    train = parts["train"]
+    sets = train.table.get("db")
+    data_side.require_labels(train.labels, values["method"]["name"], values["model"]["outputs"], sets)
+    return parts
+
+
+# === Model ===
+
+
+def _make_model(values, data, fold, train_labels):
+    model, method = values["model"], values["method"]
+    loss_params, head_params = {}, {}
+    if "age" in model["outputs"]:
+        loss_params, head_params = _fit_method(method, train_labels, model["min_age"], model["max_age"])
+    return make_model(
+        model["model_name"],
+        method["name"],
+        weights=model["weights"],
+        image_size=model["img_size"],
+        outputs=model["outputs"],
+        min_age=model["min_age"],
+        max_age=model["max_age"],
+        decode=method["decode"],
+        method_params={**method["params"], **loss_params},
+        head_params=head_params,
+        dropout=model["dropout"],
+        batch_norm_momentum=model["batch_norm_momentum"],
+        crop=data_side.crop_geometry(data),
+        provenance=_provenance(values, data, fold, train_labels),
+    )
+
+
+def _provenance(values, data, fold, train_labels):
+    kept = {key: values["data"][key] for key in ("age_label", *data_side.SPLIT_KEYS)}
+    return {
+        "db": data.names[0] if len(data.names) == 1 else list(data.names),
+        "csv": values["data"]["csv"],
+        "backbone": values["model"]["model_name"],
+        **kept,
+        "fold": fold.name or None,
+        "seed": values["train"]["seed"],
+        "versions": environment(),
+        "trivial": trivial_predictions(train_labels),
+    }
+
+
+def _fit_method(method, train_labels, min_age, max_age):
+    split_settings(method["name"], method["params"])  # unknown parameters end here
+    try:
+        return fitted_settings(method["name"], method["params"], train_labels.age[:, 0], min_age, max_age)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"A parameter of method {method['name']} is wrong: {error}") from error
+
+
+def trivial_predictions(labels):
+    """What a predictor without a model would say: the training median age and the majority gender, where known."""
+    known = labels.age[~np.isnan(labels.age[:, 0]), 0]
+    genders = labels.gender[labels.gender >= 0]
+    return {
+        "trivial_age": float(np.median(known)) if len(known) else None,
+        "trivial_gender": GENDERS[int(np.bincount(genders).argmax())] if len(genders) else None,
+    }
+
+
+# === Folder ===
+
+
+def check_same_division(data, fold, folder, resume):
+    """UserError where a run that is resumed was divided otherwise: the table has changed since."""
+    file = folder / "split.csv"
+    if not resume or not file.is_file():
+        return
+    then = pd.read_csv(file, dtype=str, keep_default_na=False)
+    now = _division(data, fold).fillna("").astype(str)
+    if not then.equals(now):
+        raise UserError(f"The data changed since {folder} was begun, so it cannot be resumed. Start a new run.")
+
+
+def _division(data, fold):
+    return data.table[["img_path"]].assign(split=fold.split).reset_index(drop=True)
+
+
+def _write_data_facts(folder, data, fold):
+    write_csv(_division(data, fold), folder / "split.csv")
+    write_json(folder / "leak_report.json", leak_report(data.table, fold.split))
+    if len(data.rejected):
+        print(f"{len(data.rejected)} images cannot be read, see {folder / 'rejected.csv'}")
+        write_csv(data.rejected, folder / "rejected.csv")
+
+
+def _report_clipped(parts, model):
+    if model.age_head is None:
+        return
+    head = model.age_head
+    for name, part in parts.items():
+        clipped = part.labels.clipped(head.min_age, head.max_age)
+        if clipped:
+            print(f"{name}: {clipped} ages lie outside {head.min_age}..{head.max_age}; the loss clips them.")
+
+
+def _callbacks(values, folder, resume):
+    callbacks = []
+    if values["wandb"]["project"] is not None:
+        name = values["wandb"]["name"] or folder.name
+        try:
+            logger = wandb_callback(values["wandb"]["project"], name=name, config=values, folder=folder)
+        except UserError:
+            if not resume:
+                shutil.rmtree(folder)
+            raise
+        callbacks.append(logger)
+    if values["train"]["tensorboard"]:
+        callbacks.append(tensorboard_callback(folder))
+    return callbacks
+
+
+# === After training ===
+
+
+def evaluate_parts(folder, parts, data, batch_size, resamples):
+    """Evaluate the best checkpoint of a fold on its validation and test parts; writes val/ and test/.
+
+    Returns:
+        {part: evaluation} of `faces.report.evaluate_columns`.
+    """
+    model = load_model(Path(folder) / CHECKPOINT_NAME)
+    edges = data_side.group_edges(data.names)
+    evaluations = {}
+    for name in ("val", "test"):
+        part = parts[name]
+        if not len(part.table):
+            continue
+        columns = prediction_columns(model, part.table, part.images, part.labels, batch_size=batch_size, edges=edges)
+        evaluations[name] = evaluate_columns(columns, resamples=resamples, **model.provenance["trivial"])
+        facts = {"db": ", ".join(data.names), "split": name, "method": model.method, "checkpoint": str(folder)}
+        write_evaluation(columns, {**evaluations[name], **facts}, Path(folder) / name, read_faces=data.read_faces)
+    return evaluations
+
+
+def _headline(evaluation):
+    shown = {"age MAE {:.2f} years": "age_mae", "gender accuracy {:.1%}": "gender_accuracy"}
+    known = {text: evaluation[metric]["value"] for text, metric in shown.items()}
+    parts = [text.format(value) for text, value in known.items() if not np.isnan(value)]
+    return ", ".join([*parts, f"{evaluation['n']} images"])
+
+
+def _finish(folder, recorder, recipe, evaluations, first_weights, overrides, started):
+    """Write run.json and metrics.json; a fold with metrics.json is finished, so its resume state goes."""
+    val = evaluations.get("val", {})
+    facts = {
+        "run": folder.name,
+        "overrides": overrides,
+        "val_age_mae": val.get("age_mae", {}).get("value"),
+        "val_gender_accuracy": val.get("gender_accuracy", {}).get("value"),
+        "best_epoch": recorder.best_epoch(),
+        "epochs": len(recorder.history),
+        "seconds": round(time.monotonic() - started, 1),
+        "weights": first_weights,
+        "seed": recipe.seed,
+        "versions": environment(),
+    }
+    write_json(folder / "run.json", facts)
+    write_json(folder / "metrics.json", evaluations)
+    (folder / STATE_NAME).unlink(missing_ok=True)
+    print(f"\nCheckpoint: {folder / CHECKPOINT_NAME}")

@@ -1,0 +1,110 @@
+"""Protocols of several folds: each fold trains in its own folder, and all test images are evaluated together."""
+
+import hashlib
+import json
+import re
+
+import keras
+import numpy as np
+import pandas as pd
+
+from faces.errors import UserError
+from faces.report import evaluate_columns
+from faces.report.files import make_folder, write_json
+from keras_impl.devices import make_strategy
+from keras_impl.evaluation.reports import evaluation_text, write_evaluation
+from keras_impl.experiment.fold import check_same_division, make_parts, prepare_fold, run_fold
+
+FOLD_METRICS = ("age_mae", "age_cs5", "age_group_accuracy", "gender_accuracy")
+
+
+def run_folds(values, data, folds, recipe, open_folder, *, overrides=None):
+    """Train one model a fold and evaluate every test image with the model that never saw its person.
+
+    A fold that is finished is not trained again when a run is resumed. The evaluation of all test images together
+    (mean over images) is in `test/`; metrics.json also has mean and standard deviation over folds.
+
+    Args: see `keras_impl.experiment.fold.run_fold`; each fold gets a folder in that of the run.
+    """
+    for fold in folds:
+        make_parts(values, data, fold)  # a fold without labels ends the run before the first one trains
+    with make_strategy():
+        prepare_fold(values, data, folds[0], recipe)
+    folder, resume = open_folder()
+    for number, fold in enumerate(folds, start=1):
+        fold_folder = make_folder(folder / folder_name(fold))
+        check_same_division(data, fold, fold_folder, resume)
+        if resume and (fold_folder / "metrics.json").is_file():
+            print(f"Fold {fold.name} ({number} of {len(folds)}) is finished.")
+            continue
+        print(f"\nFold {fold.name} ({number} of {len(folds)})")
+        keras.backend.clear_session()  # 82 models of a leave-one-person-out run would not fit into memory
+        run_fold(values, data, fold, recipe, lambda path=fold_folder: (path, resume), overrides=overrides, brief=True)
+    _combine(values, data, folds, folder, overrides or {})
+    return folder
+
+
+def folder_name(fold):
+    """A name for the folder of a fold that stays below that of the run, whatever a person's identity is."""
+    plain = re.sub(r"[^\w.-]", "_", fold.name)[:60]
+    digest = hashlib.sha256(fold.name.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    return f"fold_{plain}" if plain == fold.name else f"fold_{plain}_{digest}"
+
+
+def _combine(values, data, folds, folder, overrides):
+    """Evaluate the test images of all folds together; writes test/, run.json and metrics.json."""
+    folders = [folder / folder_name(fold) for fold in folds]
+    columns = pd.concat([_tested(path).assign(fold=fold.name) for path, fold in zip(folders, folds, strict=True)])
+    columns = columns.reset_index(drop=True)
+    together = evaluate_columns(columns, resamples=values["run"]["bootstrap"])
+    facts = {"db": ", ".join(data.names), "split": f"test images of {len(folds)} folds", "checkpoint": str(folder)}
+    write_evaluation(columns, {**together, **facts}, folder / "test", read_faces=data.read_faces)
+    each = [json.loads((path / "metrics.json").read_text()) for path in folders]
+    over_folds = {
+        f"{part}_{metric}": _spread([fold[part][metric]["value"] for fold in each if metric in fold.get(part, {})])
+        for part in ("val", "test")
+        for metric in FOLD_METRICS
+    }
+    write_json(
+        folder / "run.json",
+        {
+            "run": folder.name,
+            "overrides": overrides,
+            "folds": len(folds),
+            "val_age_mae": over_folds["val_age_mae"]["mean"],
+            "val_gender_accuracy": over_folds["val_gender_accuracy"]["mean"],
+            "seconds": round(sum(json.loads((path / "run.json").read_text())["seconds"] for path in folders), 1),
+        },
+    )
+    write_json(folder / "metrics.json", {"test": together, "over_folds": over_folds})
+    print(f"\nAll {len(columns)} test images of {len(folds)} folds together\n{evaluation_text(together)}")
+    print(_fold_text(over_folds))
+
+
+def _tested(folder):
+    try:
+        # Numbers with leading zeros stay what they are, and so does a person called NA.
+        text = ("img_path", "identity", "fold", "sha256")
+        options = {"dtype": dict.fromkeys(text, str), "keep_default_na": False, "na_values": [""]}
+        return pd.read_csv(folder / "test" / "predictions.csv", **options)
+    except FileNotFoundError:
+        raise UserError(f"The fold in {folder} has no test part. Delete the folder and resume the run.") from None
+
+
+def _spread(values):
+    values = np.array([value for value in values if value is not None], np.float64)
+    known = len(values) > 0
+    return {
+        "mean": values.mean() if known else np.nan,
+        "std": values.std(ddof=1) if len(values) > 1 else np.nan,
+        "folds": len(values),
+    }
+
+
+def _fold_text(over_folds):
+    lines = []
+    for metric in FOLD_METRICS:
+        spread = over_folds[f"test_{metric}"]
+        if not np.isnan(spread["mean"]):
+            lines.append(f"{metric} over {spread['folds']} folds: {spread['mean']:.4g}, sd {spread['std']:.2g}")
+    return "\n".join(lines)

@@ -1,0 +1,35 @@
+"""One batch as a function of seed, epoch and step, whatever pipeline asks for it."""
+
+from functools import lru_cache
+
+import numpy as np
+
+
+def steps_per_epoch(count, batch_size, limit=None):
+    """Whole batches of an epoch, at most `limit`; the rest waits for the next shuffle, a smaller set is one batch."""
+    return min(limit or count, max(1, count // batch_size))
+
+
+@lru_cache(maxsize=2)
+def epoch_order(seed, epoch, count):
+    """The order (count,) of the rows in an epoch, the same in every run with this seed. Not to be written to."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def training_batch(images, arrays, epoch, step, *, batch_size, seed, augment=None):
+    """(images uint8 (B, S, S, 3), labels, weights) of one step of an epoch, a function of (seed, epoch, step).
+
+    Args:
+        images: FaceImages, or anything with a length and a size that gives uint8 (B, S, S, 3) for an index array.
+        arrays: (labels, weights) of `make_arrays`.
+        augment: function of `keras_impl.input.augment.make_augmenter`.
+    """
+    start = step * batch_size
+    rows = epoch_order(seed, epoch, len(images))[start : start + batch_size]
+    batch = evaluation_batch(images, arrays, rows)
+    return augment(epoch, step, *batch) if augment else batch
+
+
+def evaluation_batch(images, arrays, rows):
+    """(images uint8, labels, weights) of the given rows."""
+    return images[rows], *({name: column[rows] for name, column in group.items()} for group in arrays)

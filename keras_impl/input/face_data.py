@@ -1,0 +1,391 @@
+"""From the `data` section of the configuration to checked label tables and their folds."""
+
+import hashlib
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faces.datasets import get_dataset
+from faces.errors import UserError
+from faces.images import read_and_resize, resize_rgb
+from faces.ingest.packed import FOLDER, PackedRows, open_pack, pack_command
+from faces.ingest.packing import shared_geometry, some_of
+from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table, write_table
+from faces.labels import ADIENCE_EDGES
+from faces.splits.lists import read_split_list
+from faces.splits.protocols import Fold, SplitOptions, make_folds
+from keras_impl.checks import require_number, require_whole
+from keras_impl.input.labels import make_arrays
+
+_log = logging.getLogger(__name__)
+
+_HINTS = {
+    "age": 'Label some rows, or leave it away: "model.outputs=[gender]". For age groups use method.name=interval, for '
+    "votes data.age_label=apparent.",
+    "gender": 'Label some rows, or leave it away: "model.outputs=[age]"',
+}
+# What divides a data set; a checkpoint remembers these keys, so that "test" means the same rows later.
+SPLIT_KEYS = ("protocol", "split_csv", "fold", "folds", "val_share", "test_share", "split_seed")
+
+
+@dataclass(frozen=True)
+class FaceData:
+    """One data set or several.
+
+    Attributes:
+        tables: label table of each data set, keyed by its name.
+        rejected: `img_path, reason` of rows whose image cannot be read.
+        root: folder that `img_path` of `table` is relative to.
+        table: all rows. Of several data sets it has a column `db`, `img_path` begins with the set's folder, and
+            `identity` with its name.
+        packed: the faces of `table`, row by row, where they come out of packs; None where they are image files.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    rejected: pd.DataFrame
+    root: Path
+    table: pd.DataFrame
+    packed: PackedRows | None = None
+
+    @property
+    def names(self):
+        """Names of the data sets."""
+        return tuple(self.tables)
+
+    def packed_faces(self, img_paths):
+        """PackedRows of images of `table`, by their img_path."""
+        rows = {img_path: row for row, img_path in enumerate(self.table["img_path"])}
+        return self.packed.select([rows[img_path] for img_path in img_paths])
+
+    def read_faces(self, img_paths, size):
+        """{img_path: face, uint8 (size, size, 3)} of images of `table`, out of the pack where there is one."""
+        if self.packed is None:
+            return {img_path: read_and_resize(self.root / img_path, size) for img_path in img_paths}
+        faces = self.packed_faces(img_paths)
+        return {img_path: resize_rgb(faces[row], size) for row, img_path in enumerate(img_paths)}
+
+
+def load_data(db, *, root=None, csv=None, meta_dir="meta", limit=None, pack_size=None, packed_dir=FOLDER):
+    """The FaceData of one data set (a name) or several (a list of names).
+
+    Args:
+        root: folder of the images, by default the data set's own; of several sets, that of `csv` among them.
+        csv: label file of the data set `csv`.
+        limit: rows to use of each data set.
+        pack_size: take the faces out of the packs of this size in `packed_dir`; no image file needs to be there then.
+
+    Raises:
+        UserError: see `load_faces` and `load_packed`; a name twice, or `root` for several sets without `csv`.
+    """
+    names = db_names(db)
+    if csv is not None and "csv" not in names:
+        raise UserError(f"A label file belongs to the data set csv. Received: {csv} for {', '.join(names)}")
+    packs = []
+
+    def load(name, **own):
+        if pack_size is None:
+            return load_faces(name, meta_dir=meta_dir, limit=limit, **own)
+        table, *pack = load_packed(name, pack_size, packed_dir, csv=own.get("csv"), meta_dir=meta_dir, limit=limit)
+        packs.append(pack)
+        return table, _none_rejected(table)
+
+    if len(names) == 1:
+        table, rejected = load(names[0], root=root, csv=csv)
+        folder = image_root(names[0], root=root, csv=csv)
+        return FaceData({names[0]: table}, rejected, folder, table, _packed_rows(packs))
+    if root is not None and "csv" not in names:
+        raise UserError(f"data.root belongs to one data set. Received: {root} for {', '.join(names)}")
+    tables, rejects, together = {}, [], []
+    for name in names:
+        own = {"root": root, "csv": csv} if name == "csv" else {}
+        tables[name], rejected = load(name, **own)
+        folder = image_root(name, **own)
+        together.append(_prefixed(tables[name], name, folder))
+        rejects.append(rejected.assign(img_path=[str(folder / path) for path in rejected["img_path"]]))
+    rejected, table = (pd.concat(parts, ignore_index=True) for parts in (rejects, together))
+    return FaceData(tables, rejected, Path(), table, _packed_rows(packs))
+
+
+def _packed_rows(packs):
+    return PackedRows(*zip(*packs, strict=True)) if packs else None
+
+
+def db_names(db):
+    """Names of data sets as a tuple; UserError for none, an unknown one, or one twice."""
+    names = (db,) if isinstance(db, str) else tuple(db) if isinstance(db, list | tuple) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"data.db must name a data set, or be a list of names. Received: {db}")
+    for name in names:
+        get_dataset(name)
+    if len(set(names)) < len(names):
+        raise UserError(f"data.db names a data set twice. Received: {', '.join(names)}")
+    for name in names:
+        if shared := set(get_dataset(name).same_pictures) & set(names):
+            raise UserError(
+                f"{name} and {shared.pop()} show the same pictures: one would be trained on the other's test"
+            )
+    return names
+
+
+def _prefixed(table, name, folder):
+    table = table.assign(db=name, img_path=[str(folder / path) for path in table["img_path"]])
+    if "identity" in table:
+        known = table["identity"].notna()
+        table["identity"] = table["identity"].where(~known, name + ":" + table["identity"].astype(str))
+    return table
+
+
+def image_root(db, *, root=None, csv=None):
+    """Folder that img_path is relative to: `root`, else the folder of the user's CSV file, else the data set's own."""
+    if root is not None:
+        return Path(root)
+    return Path(csv).parent if db == "csv" and csv else Path(get_dataset(db).root)
+
+
+def load_faces(db, *, root=None, csv=None, meta_dir="meta", limit=None):
+    """The checked label table of a data set, at most `limit` rows of it, and the rows rejected on the way.
+
+    The synthetic sample is made on first use. A table that was never checked against its images (no sha256: WIKI as
+    shipped, the user's own) is checked now, so that no epoch dies on a broken file.
+
+    Returns:
+        (table, rejected)
+
+    Raises:
+        UserError: unknown data set, no table, no images; the message names the command that makes them.
+    """
+    folder = image_root(db, root=root, csv=csv)
+    if db == "sample":
+        _make_sample(folder, Path(meta_dir) / "sample.csv")
+    table = load_table(db, meta_dir=meta_dir, csv=csv)
+    if not folder.is_dir():
+        raise UserError(f"The image folder {folder} does not exist. To get it: {get_dataset(db).how_to_get}")
+    table = first_rows(table, limit)
+    if "sha256" in table and table["sha256"].notna().all():
+        _require_files(table, folder)
+        return table, _none_rejected(table)
+    checked, unreadable = check_images(table, folder)
+    checked, conflicting = drop_conflicting_duplicates(checked)
+    rejected = pd.concat([unreadable, conflicting], ignore_index=True)
+    if not len(checked):
+        reason = f" The first: {rejected['reason'].iloc[0]}" if len(rejected) else ""
+        raise UserError(f"None of the {len(table)} images below {folder} can be used.{reason}")
+    return checked, rejected
+
+
+def load_packed(db, size, packed_dir=FOLDER, *, csv=None, meta_dir="meta", limit=None):
+    """The label table of a data set, at most `limit` rows of it, and its faces out of a pack of create_db.py.
+
+    No image file is looked at: the table was checked when it was made, and the pack is made of the same files.
+
+    Returns:
+        (table, PackedFaces, row of the pack that shows each row of the table)
+
+    Raises:
+        UserError: unknown data set, no table or one without sha256, no pack, or one that is damaged or made of other
+            images; the message names the command that makes both.
+    """
+    get_dataset(db)
+    pack = open_pack(db, size, packed_dir, meta_dir=meta_dir)
+    table = first_rows(load_table(db, meta_dir=meta_dir, csv=csv), limit)
+    if "sha256" not in table or table["sha256"].isna().any():
+        command = pack_command(db, size, folder=packed_dir, meta_dir=meta_dir)
+        own = f" and train with the table that it writes, not with {csv}" if csv else ""
+        raise UserError(f"The table of {db} does not tell the sha256 of each image. Make it with: {command}{own}")
+    return table, pack, pack.rows_of(table)
+
+
+def _none_rejected(table):
+    return table.iloc[:0][["img_path"]].assign(reason=None)
+
+
+def _require_files(table, folder):
+    """UserError for a table whose images are not where they were when it was made."""
+    lost = [path for path in table["img_path"] if not (folder / path).is_file()]
+    if lost:
+        raise UserError(
+            f"{len(lost)} of {len(table)} images of the table are not in {folder}, e.g. {lost[0]}. "
+            "Name their folder (data.root=FOLDER, or --root), or make the table again with create_db.py"
+        )
+
+
+def _make_sample(folder, meta):
+    if meta.is_file() and folder.is_dir():
+        return
+    print(f"Drawing the synthetic sample set into {folder} ...")
+    table, _ = ingest("sample", folder)
+    write_table(table, meta)
+
+
+def first_rows(table, limit):
+    """The first `limit` rows (None: all) in the order of a hash of img_path, whatever the order of the table."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise UserError(f"The limit on the rows must be a whole number >= 1. Received: {limit}")
+    if limit is None or limit >= len(table):
+        return table
+    order = [hashlib.sha256(str(path).encode("utf-8", "backslashreplace")).digest() for path in table["img_path"]]
+    chosen = np.sort(np.argsort(np.array(order, dtype="S32"), kind="stable")[:limit])
+    return table.iloc[chosen].reset_index(drop=True)
+
+
+# === Folds ===
+
+
+def divide(
+    data, *, protocol="default", split_csv=None, fold=None, folds=5, val_share=0.1, test_share=0.1, split_seed=0
+):
+    """The folds of a FaceData: list of `faces.splits.protocols.Fold`.
+
+    Several data sets are each divided by their own protocol, so that the test part of one is what it is when it trains
+    alone; an image that is tested in one set is dropped from training in the others.
+
+    Args:
+        protocol: key of PROTOCOLS, or a list with one for each data set.
+        split_csv: a published list instead of a protocol, see `faces.splits.lists`.
+        fold: name of the only fold to use; None for all.
+        folds: number of folds of `k_fold`.
+
+    Raises:
+        UserError: what `faces.splits.protocols.make_folds` and `read_split_list` refuse; an unknown fold; data sets
+            with different numbers of folds.
+    """
+    options = SplitOptions(val_share=val_share, test_share=test_share, seed=split_seed, folds=folds)
+    protocols = _protocol_each(protocol, data.names)
+    if split_csv is not None:
+        found = [_listed(split_csv, protocols, data, options)]
+    elif len(data.names) == 1:
+        found = make_folds(protocols[0], data.table, options, db=data.names[0])
+    else:
+        found = _divide_each(data, protocols, options)
+    return found if fold is None else [_chosen(found, str(fold), protocol)]
+
+
+def _protocol_each(protocol, names):
+    if isinstance(protocol, str):
+        return (protocol,) * len(names)
+    if not isinstance(protocol, list | tuple) or len(protocol) != len(names):
+        raise UserError(f"data.protocol must be one word or one for each of {', '.join(names)}. Received: {protocol}")
+    return tuple(protocol)
+
+
+def _listed(split_csv, protocols, data, options):
+    if set(protocols) != {"default"}:
+        raise UserError(f"data.split_csv replaces the protocol: leave data.protocol=default. Received: {protocols[0]}")
+    split, report = read_split_list(split_csv, data.table, val_share=options.val_share, seed=options.seed)
+    print("Split list: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in report.items()))
+    return Fold("", split)
+
+
+def _divide_each(data, protocols, options):
+    divided = [
+        make_folds(protocol, table, options, db=name)
+        for protocol, (name, table) in zip(protocols, data.tables.items(), strict=True)
+    ]
+    if len({len(folds) for folds in divided}) > 1:
+        counts = ", ".join(f"{name} {len(folds)}" for name, folds in zip(data.names, divided, strict=True))
+        raise UserError(f"The data sets must have equal numbers of folds. Received: {counts}")
+    return [_joined(data.table, folds) for folds in zip(*divided, strict=True)]
+
+
+def _joined(table, folds):
+    """One fold of all data sets, without training on an image that another set tests or validates."""
+    split = pd.concat([fold.split for fold in folds], ignore_index=True)
+    hashes = table["sha256"]
+    for tested, others in (("test", ("train", "val")), ("val", ("train",))):
+        shared = split.isin(others) & hashes.isin(hashes[split == tested])
+        if shared.any():
+            _log.warning("%d images that one data set has in %s are dropped from the others.", shared.sum(), tested)
+        split = split.mask(shared, None)
+    return Fold(folds[0].name, split.rename("split"))
+
+
+def _chosen(folds, name, protocol):
+    for fold in folds:
+        if fold.name == name:
+            return fold
+    known = ", ".join(fold.name for fold in folds) if len(folds) > 1 else "none, it has one"
+    raise UserError(f"The protocol {protocol} has no fold {name!r}. Expected one of: {known}")
+
+
+# === Facts about data sets ===
+
+
+def sample_weights(data, weights):
+    """(N,) weight of each row: that of its data set, 1 where no weights are given.
+
+    Raises:
+        UserError: not one positive number for each data set.
+    """
+    if weights is None:
+        return np.ones(len(data.table), np.float32)
+    if not isinstance(weights, list | tuple) or len(weights) != len(data.names):
+        raise UserError(f"data.db_weights must be one number for each of {', '.join(data.names)}. Received: {weights}")
+    for weight in weights:
+        require_number("Each of data.db_weights", weight, "> 0", lambda value: value > 0)
+    if len(data.names) == 1:
+        return np.full(len(data.table), weights[0], np.float32)
+    return data.table["db"].map(dict(zip(data.names, weights, strict=True))).to_numpy(np.float32)
+
+
+def crop_geometry(data):
+    """{"margin", "aligned"} of the crops of a FaceData; of several data sets those of the first, with a warning.
+
+    Raises:
+        UserError: the crops of one data set differ.
+    """
+    if data.packed is None:
+        crops = [shared_geometry(name, _some_images(data, name)) for name in data.names]
+    else:
+        crops = [pack.geometry for pack in data.packed.packs]
+    if any(crop != crops[0] for crop in crops):
+        names = ", ".join(data.names)
+        _log.warning("The crops of %s differ in margin or alignment; the checkpoint notes the first.", names)
+    return asdict(crops[0])
+
+
+def _some_images(data, name):
+    rows = data.table if len(data.names) == 1 else data.table[data.table["db"] == name]
+    return [data.root / img_path for img_path in some_of(rows["img_path"].tolist())]
+
+
+def group_edges(names):
+    """First ages of the age groups that group accuracy is measured by: the data sets' own, else Adience's."""
+    edges = {get_dataset(name).age_edges for name in names}
+    return edges.pop() if len(edges) == 1 and None not in edges else ADIENCE_EDGES
+
+
+def require_labels(labels, method, outputs, names=None):
+    """UserError unless at least one label of each output is known, and each data set has one of any.
+
+    Args:
+        labels: Labels of N training rows. names: (N,) data set of each row, None for one.
+    """
+    _, weights = make_arrays(labels, method=method, outputs=outputs)
+    for name, weight in weights.items():
+        if not weight.any():
+            raise UserError(f"No training row has a usable {name}. {_HINTS[name]}")
+    for db in [] if names is None else names.unique():
+        unused = [name for name, weight in weights.items() if not weight[names == db].any()]
+        if len(unused) == len(weights):
+            raise UserError(f"No training row of {db} has a usable {' or '.join(unused)}. {_HINTS[unused[0]]}")
+        for name in unused:
+            print(f"{db} has no usable {name}: it trains the other output only.")
+
+
+def check_data_values(data):
+    """UserError for values of the `data` section that can be judged without reading anything."""
+    db_names(data["db"])
+    for name in ("root", "csv", "meta_dir", "cache_dir", "packed_dir"):
+        if not isinstance(data[name], str) and (data[name] is not None or name.endswith("_dir")):
+            raise UserError(f"data.{name} must be a path. Received: {data[name]!r}")
+    lists = data["split_csv"].values() if isinstance(data["split_csv"], dict) else [data["split_csv"] or ""]
+    if not all(isinstance(path, str) for path in lists):
+        raise UserError(f"data.split_csv must be FILE or {{train: FILE, test: FILE}}. Received: {data['split_csv']!r}")
+    for name in ("val_share", "test_share"):
+        require_number(f"data.{name}", data[name], ">= 0 and below 1", lambda value: 0 <= value < 1)
+    if data["limit"] is not None:
+        require_whole("data.limit", data["limit"], least=1)
+    require_whole("data.folds", data["folds"], least=2)

@@ -1,0 +1,96 @@
+"""Face images by their row: decoded and resized once where a cache is kept."""
+
+import contextlib
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from faces.errors import UserError
+from faces.images import read_and_resize
+
+CACHES = ("memory", "disk", "none")
+
+
+class FaceImages:
+    """Random access to N faces as uint8 (B, S, S, 3), decoded and resized once where a cache is kept.
+
+    Args:
+        paths: image files. size: S in pixels.
+        cache: "memory" holds N * S * S * 3 bytes; "disk" maps a file of that size in `cache_folder`, reused by later
+            runs on the same files; "none" decodes on each access.
+    """
+
+    def __init__(self, paths, size, *, cache="memory", cache_folder="data/cache", workers=None, progress=True):
+        if cache not in CACHES:
+            raise UserError(f"data.cache must be one of {', '.join(CACHES)}. Received: {cache!r}")
+        self.paths, self.size = [os.fspath(path) for path in paths], size
+        self._pool = ThreadPoolExecutor(workers or os.cpu_count())
+        self._progress = progress
+        self._faces = None
+        if cache == "memory":
+            self._faces = np.empty((len(self.paths), size, size, 3), np.uint8)
+            self._fill(self._faces)
+        elif cache == "disk":
+            self._faces = self._open_disk_cache(Path(cache_folder))
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, rows):
+        if self._faces is not None:
+            return np.ascontiguousarray(self._faces[rows])
+        # One image after the other: tf.data calls this for several batches at once, and handing single images to a
+        # pool costs a quarter more processor time than it takes to read them.
+        faces = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        for face, row in zip(faces, rows, strict=True):
+            face[:] = self._read(row)
+        return faces
+
+    def batches(self, batch_size):
+        """All faces in order, at most `batch_size` at a time."""
+        rows = np.arange(len(self))
+        return (self[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
+
+    def _read(self, row):
+        return read_and_resize(self.paths[row], self.size)
+
+    def _fill(self, faces):
+        def read_into(row):
+            faces[row] = self._read(row)
+
+        rows = self._pool.map(read_into, range(len(self.paths)))
+        for _ in tqdm(rows, total=len(self.paths), desc="faces", unit="img", disable=None if self._progress else True):
+            pass
+
+    def _open_disk_cache(self, folder):
+        if not self.paths:
+            return np.empty((0, self.size, self.size, 3), np.uint8)
+        shape = (len(self.paths), self.size, self.size, 3)
+        file = folder / f"{self._fingerprint()}.npy"
+        if not file.exists():
+            part = file.with_suffix(f".{os.getpid()}.part")
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                faces = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+                self._fill(faces)
+                faces.flush()
+                del faces
+                part.replace(file)
+            except OSError as error:
+                raise UserError(f"The face cache {part} cannot be written: {error.strerror or error}") from error
+            finally:
+                with contextlib.suppress(OSError):
+                    part.unlink()
+        return np.load(file, mmap_mode="r")
+
+    def _fingerprint(self):
+        """Changes with the files' names, sizes, times and the image size."""
+        digest = hashlib.sha256(str(self.size).encode())
+        for path in self.paths:
+            status = os.stat(path)
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        return digest.hexdigest()[:24]

@@ -1,0 +1,48 @@
+"""The parts of a division, each with its rows, labels, weights and images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from faces.errors import UserError
+from keras_impl.input.images import FaceImages
+from keras_impl.input.labels import make_labels
+
+
+@dataclass
+class Part:
+    """One part of a split: its rows, their labels and weights, and their images once they are loaded."""
+
+    table: pd.DataFrame
+    labels: object
+    weights: np.ndarray
+    images: FaceImages | None = None
+
+
+def make_parts(table, split, *, age_label="real", weights=None):
+    """{"train", "val", "test"} -> Part. UserError if nothing is left to train on.
+
+    Args:
+        table: N rows. split: (N,) parts, None = unused. weights: (N,) of the training loss of each row, None for 1.
+    """
+    weights = np.ones(len(table), np.float32) if weights is None else weights
+    parts = {}
+    for name in ("train", "val", "test"):
+        chosen = np.asarray(split) == name
+        rows = table[chosen].reset_index(drop=True)
+        parts[name] = Part(rows, make_labels(rows, age_label=age_label), weights[chosen])
+    if not len(parts["train"].table):
+        raise UserError("The training part is empty. Expected at least one row with split=train.")
+    return parts
+
+
+def load_images(parts, data, size, *, cache, cache_folder, progress=True):
+    """Open the images of every part of a FaceData: faces of its packs where it has any, else FaceImages."""
+    for name, part in parts.items():
+        if data.packed is not None:
+            part.images = data.packed_faces(part.table["img_path"])
+            continue
+        paths = [data.root / path for path in part.table["img_path"]]
+        kept = cache if name != "test" or cache == "disk" else "none"  # the test part is read once, at the end
+        part.images = FaceImages(paths, size, cache=kept, cache_folder=cache_folder, progress=progress)

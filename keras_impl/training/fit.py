@@ -1,0 +1,166 @@
+"""From a model and the parts of a division to the best checkpoint of a training."""
+
+import logging
+import sys
+
+import numpy as np
+
+from keras_impl.devices import compiles_steps
+from keras_impl.input.augment import make_augmenter, make_keras_cv_augmenter
+from keras_impl.input.batches import steps_per_epoch
+from keras_impl.input.device_augment import make_device_augmenter
+from keras_impl.input.labels import make_arrays
+from keras_impl.input.pipeline import make_evaluation_input, make_training_input
+from keras_impl.methods import METHODS
+from keras_impl.training.averaging import AveragedWeights
+from keras_impl.training.optimizers import make_optimizer, make_schedule
+from keras_impl.training.recorder import RunRecorder
+from keras_impl.weighting import age_weights
+
+_log = logging.getLogger(__name__)
+
+
+def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
+    """Train a model on parts["train"], choosing the epoch by parts["val"]; the best checkpoint is in `folder`.
+
+    Args:
+        model: FaceModel.
+        parts: of `make_parts`, with images.
+        recipe: Recipe.
+        folder: run folder, existing.
+        resume: continue from the state in `folder`.
+        callbacks: further Keras callbacks.
+
+    Returns:
+        RunRecorder with the history.
+    """
+    train, val = parts["train"], parts["val"]
+    steps = steps_per_epoch(len(train.images), recipe.batch_size, recipe.steps_per_epoch)
+    average = AveragedWeights(train.images, batch_size=recipe.batch_size, seed=recipe.seed) if recipe.ema else None
+    recorder = _make_recorder(model, val, recipe, folder, average)
+    # The leaves of a forest move before the average and the recorder look at the model.
+    callbacks = [*_method_callbacks(model, train, recipe), *([average] if average else []), recorder, *callbacks]
+    done = recorder.load() if resume else 0
+    for frozen, start, stop in _phases(recipe):
+        if done >= stop or recorder.exhausted():
+            continue
+        model.backbone.trainable = not frozen
+        compile_model(model, recipe, steps, start)
+        if done and recorder.pending:
+            # At the start of a phase the uninterrupted run has a new optimizer too.
+            recorder.restore(model, optimizer=done > start)
+            print(f"Resuming after epoch {done} of {recipe.epochs}.")
+        _fit_phase(model, train, val, recipe, steps, max(done, start), stop, callbacks)
+    return recorder
+
+
+def _method_callbacks(model, train, recipe):
+    method = METHODS[model.method]
+    if method.callback is None or "age" not in model.output_keys:
+        return []
+    defaults = {**method.params, **method.training_params}
+    settings = {key: model.method_params.get(key, default) for key, default in defaults.items()}
+    ages = train.labels.age[:, 0]
+    return [method.callback(train.images, ages, batch_size=recipe.batch_size, seed=recipe.seed, **settings)]
+
+
+def _phases(recipe):
+    """(backbone frozen, first epoch, end) of each phase of the training."""
+    frozen = min(recipe.freeze_epochs, recipe.epochs)
+    phases = [(True, 0, frozen), (False, frozen, recipe.epochs)]
+    return [phase for phase in phases if phase[1] < phase[2]]
+
+
+def compile_model(model, recipe, steps, first_epoch):
+    """Give a FaceModel the optimizer, its schedule and the losses of a Recipe.
+
+    Args:
+        steps: of an epoch. first_epoch: where the schedule goes on, counted from 0.
+    """
+    total = recipe.epochs * steps
+    schedule = make_schedule(
+        recipe.schedule, recipe.lr, total_steps=total, warmup_steps=round(recipe.warmup_epochs * steps)
+    )
+    optimizer = make_optimizer(
+        recipe.optimizer_name,
+        schedule,
+        weight_decay=recipe.weight_decay,
+        clip_norm=recipe.clip_norm,
+        ema=recipe.ema,
+    )
+    optimizer.build(model.trainable_variables)
+    optimizer.iterations.assign(first_epoch * steps)
+    model.compile(
+        optimizer,
+        age_weight=METHODS[model.method].loss_weight if recipe.age_weight is None else recipe.age_weight,
+        gender_weight=recipe.gender_weight,
+        gender_params={"label_smoothing": recipe.gender_label_smoothing, "focal_gamma": recipe.gender_focal_gamma},
+        total_steps=total,
+        jit_compile=compiles_steps(),
+    )
+
+
+def _make_recorder(model, val, recipe, folder, average):
+    monitor, maximize = ("val_age_mae", False) if "age" in model.output_keys else ("val_gender_accuracy", True)
+    if not len(val.table):
+        _log.warning("There is no validation part: the checkpoint is chosen by the training loss.")
+    elif "age" in model.output_keys and np.isnan(val.labels.age[:, 0]).all():
+        _log.warning("No age of the validation part is known exactly: the checkpoint is chosen by its loss.")
+        monitor = "val_loss"
+    return RunRecorder(folder, monitor=monitor, maximize=maximize, patience=recipe.early_stopping, average=average)
+
+
+def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callbacks):
+    age_weight = age_weights(train.labels.age[:, 0], **recipe.weighting).astype(np.float32)
+    train_arrays = make_arrays(
+        train.labels,
+        method=model.method,
+        outputs=model.output_keys,
+        age_weight=age_weight,
+        sample_weight=train.weights,
+    )
+    batches = make_training_input(
+        train.images,
+        train_arrays,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        epochs=range(first_epoch, last_epoch),
+        steps=steps,
+        **_augmenters(model, recipe, steps),
+    )
+    validation = None
+    if len(val.table):
+        arrays = make_arrays(val.labels, method=model.method, outputs=model.output_keys)
+        validation = make_evaluation_input(val.images, arrays, batch_size=recipe.batch_size)
+    model.fit(
+        batches,
+        initial_epoch=first_epoch,
+        epochs=last_epoch,
+        steps_per_epoch=steps,
+        validation_data=validation,
+        callbacks=callbacks,
+        shuffle=False,  # the batches are in a random order already
+        verbose=(1 if sys.stdout.isatty() else 2) if recipe.verbose == "auto" else recipe.verbose,
+    )
+
+
+def _augmenters(model, recipe, steps):
+    """Arguments `augment` and `tensor_augment` of `make_training_input`."""
+    makers = {"opencv": make_augmenter, "device": make_device_augmenter}
+    augment = makers[recipe.augment](recipe.augmentation, recipe.seed) if recipe.augment in makers else None
+    if "progress" in METHODS[model.method].needs:
+        augment = _add_progress(augment, steps, recipe.epochs * steps)
+    return {"augment": augment, "tensor_augment": make_keras_cv_augmenter() if recipe.augment == "keras_cv" else None}
+
+
+def _add_progress(augment, steps, total):
+    """The augmenter that also tells the batch which share of the training lies behind it: under jax a compiled step
+    cannot read the optimizer's count."""
+
+    def add(epoch, step, images, labels, weights):
+        if augment is not None:
+            images, labels, weights = augment(epoch, step, images, labels, weights)
+        progress = np.full(len(images), (epoch * steps + step) / total, np.float32)
+        return images, {**labels, "progress": progress}, weights
+
+    return add

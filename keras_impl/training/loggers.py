@@ -1,0 +1,41 @@
+"""Where the progress of a training is shown beside the console: a picture, Weights & Biases, TensorBoard."""
+
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from faces.errors import UserError
+from faces.report.pictures.evaluation import plot_learning_curves
+
+
+def write_history_picture(recorder, folder):
+    """Learning curves of a run as learning_curves.png."""
+    plot_learning_curves(pd.DataFrame(recorder.history), Path(folder) / "learning_curves.png")
+
+
+def wandb_callback(project, *, name, config, folder):
+    """A Keras callback that logs each epoch to Weights & Biases; the package is imported only here."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError(f"wandb.project is set, which needs the package wandb: {error}") from error
+    try:
+        run = wandb.init(project=project, name=name, config=config, dir=str(folder))
+    except wandb.errors.Error as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"wandb.project is set, but wandb cannot start: {reason} Or set WANDB_MODE=offline.") from error
+
+    class LogEpoch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            run.log({"epoch": epoch + 1, **(logs or {})})
+
+        def on_train_end(self, logs=None):
+            run.finish()
+
+    return LogEpoch()
+
+
+def tensorboard_callback(folder):
+    """Keras' TensorBoard callback writing below the run folder."""
+    return keras.callbacks.TensorBoard(log_dir=str(Path(folder) / "tensorboard"), write_graph=False, profile_batch=0)

@@ -1,0 +1,114 @@
+"""One predictor, one application and one running server for all tests of the web page."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[3]
+CHECKPOINT = ROOT / "pretrained" / "face_age_gender.keras"
+DETECTORS = Path(__file__).with_name("web_detectors.py")
+START = (
+    "import sys; from keras_impl.web import serve; serve(sys.argv[1], port=0, max_upload_mb=2, detector=sys.argv[2])"
+)
+
+
+@pytest.fixture(scope="session")
+def load_photos():
+    """fn(name of a function of web_detectors.py) -> PhotoPredictor of the shipped model."""
+    from keras_impl.photos import PhotoPredictor
+    from keras_impl.predictor import Predictor
+
+    predictor = Predictor.load(CHECKPOINT)
+    return lambda name: PhotoPredictor(predictor, detector=f"{DETECTORS}:{name}")
+
+
+@pytest.fixture(scope="session")
+def photos(load_photos):
+    return load_photos("find_drawn")
+
+
+@pytest.fixture(scope="session")
+def app(photos):
+    from keras_impl.web import build_app
+
+    return build_app(photos, max_upload_mb=1)
+
+
+@pytest.fixture(scope="session")
+def client(app):
+    from fastapi.testclient import TestClient
+
+    with TestClient(app, base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def photograph():
+    """Bytes of a photograph of a whole head, and its size."""
+    folder = os.environ.get("FACES_TEST_DATA")
+    if not folder:
+        pytest.skip("FACES_TEST_DATA is not set: expected the folder of fgnet_sample.tar")
+    with tarfile.open(Path(folder) / "fgnet_sample.tar") as archive:
+        data = archive.extractfile("FGNET/images/001A16.JPG").read()
+    with Image.open(io.BytesIO(data)) as image:
+        return SimpleNamespace(data=data, size=image.size)
+
+
+@contextmanager
+def run_server(folder, detector="mtcnn"):
+    """A process that serves the shipped model: `process`, `address`, `log`, and `files`, where it may write."""
+    files = folder / "files"
+    files.mkdir()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, str(CHECKPOINT), detector],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(files)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    with process.stdout:
+        try:
+            line = process.stdout.readline()
+            assert "Open http://127.0.0.1:" in line, (folder / "log").read_text()[-4000:]
+            yield SimpleNamespace(process=process, address=line.split()[1], files=files, log=folder / "log")
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """A server that a test may end."""
+    with run_server(tmp_path, f"{DETECTORS}:find_drawn") as server:
+        yield server
+
+
+@pytest.fixture
+def sleepy_server(tmp_path):
+    """A server that looks at each picture for longer than anybody waits."""
+    with run_server(tmp_path, f"{DETECTORS}:sleep") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    with run_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def http(server):
+    """HTTP client of the running server."""
+    with httpx.Client(base_url=server.address, timeout=60, trust_env=False) as client:
+        yield client
