@@ -1,0 +1,87 @@
+"""The record of a run: best epoch, checkpoint, and the state to resume from."""
+
+import numpy as np
+import pytest
+
+from faces.errors import UserError
+from keras_impl.training.recorder import RunRecorder
+from tests.keras_impl.small_models import compiled_model, labelled_batch
+
+
+def recorded(folder, rows, **settings):
+    """A recorder that saw epochs with these values, on a real model."""
+    recorder = RunRecorder(folder, **{"monitor": "val_age_mae", **settings})
+    recorder.set_model(compiled_model())
+    for epoch, row in enumerate(rows):
+        recorder.on_epoch_begin(epoch)
+        recorder.on_epoch_end(epoch, {"loss": 1.0, **row})
+    return recorder
+
+
+def test_best_epoch_is_the_first_of_the_least(tmp_path):
+    recorder = recorded(tmp_path, [{"val_age_mae": value} for value in (5, 3, float("nan"), 3, 4)], patience=3)
+    assert recorder.best_epoch() == 2 and recorder.exhausted() and recorder.model.stop_training
+    assert not recorded(tmp_path, [{"val_age_mae": value} for value in (5, 3, 4, 4)], patience=3).exhausted()
+
+
+def test_more_is_better_and_the_loss_stands_in(tmp_path):
+    rows = [{"val_gender_accuracy": value} for value in (0.5, 0.9, 0.7)]
+    assert recorded(tmp_path, rows, monitor="val_gender_accuracy", maximize=True).best_epoch() == 2
+    assert recorded(tmp_path, [{"loss": 3.0}, {"loss": 2.0}, {"loss": 4.0}], maximize=True).best_epoch() == 2
+
+
+def test_checkpoint_changes_with_the_best_epoch_only(tmp_path):
+    recorder = recorded(tmp_path, [{"val_age_mae": 5}])
+    first = (tmp_path / "model.keras").stat().st_mtime_ns
+    recorder.on_epoch_begin(1)
+    recorder.on_epoch_end(1, {"loss": 0.1, "val_age_mae": 6})
+    assert (tmp_path / "model.keras").stat().st_mtime_ns == first
+    recorder.on_epoch_begin(2)
+    recorder.on_epoch_end(2, {"loss": 0.1, "val_age_mae": 4})
+    assert (tmp_path / "model.keras").stat().st_mtime_ns > first
+
+
+def test_state_brings_back_weights_optimizer_and_history(tmp_path):
+    recorder = recorded(tmp_path, [])
+    model = recorder.model
+    images, labels, weights = labelled_batch([30, 60], [0, 1])
+    model.train_on_batch(images, labels, sample_weight=weights)
+    recorder.on_epoch_begin(0)
+    recorder.on_epoch_end(0, {"loss": 2.0, "val_age_mae": 3.0})
+    again, other = RunRecorder(tmp_path, monitor="val_age_mae"), compiled_model()
+    assert again.load() == 1 and again.pending and again.history == recorder.history
+    again.restore(other)
+    assert not again.pending and int(other.optimizer.iterations) == 1
+    for one, two in zip(model.variables + model.optimizer.variables, other.variables + other.optimizer.variables):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_what_a_killed_run_left_is_put_right(tmp_path):
+    recorded(tmp_path, [{"val_age_mae": 2}, {"val_age_mae": 1}])
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    (tmp_path / "history.csv").write_text("\n".join(lines[:2]))
+    for name in (".model.123.part.keras", ".resume.npz.part"):
+        (tmp_path / name).write_text("half")
+    RunRecorder(tmp_path, monitor="val_age_mae").load()
+    assert (tmp_path / "history.csv").read_text().splitlines() == lines
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "model.keras", "resume.npz"]
+
+
+def test_state_of_another_model_is_refused(tmp_path):
+    recorded(tmp_path, [{"val_age_mae": 1}])
+    recorder = RunRecorder(tmp_path, monitor="val_age_mae")
+    recorder.load()
+    with pytest.raises(UserError, match="belongs to another model or optimizer"):
+        recorder.restore(compiled_model("l1"))
+
+
+def test_no_state_is_a_new_run(tmp_path):
+    recorder = RunRecorder(tmp_path, monitor="val_age_mae")
+    assert recorder.load() == 0 and not recorder.pending
+
+
+def test_loss_that_is_no_number_stops_the_run(tmp_path):
+    with pytest.raises(UserError, match=r"The training loss became nan in epoch 2\. Try a lower train\.lr"):
+        recorded(tmp_path, [{"val_age_mae": 1}, {"loss": float("nan")}])
+    # The good epoch is still there.
+    assert RunRecorder(tmp_path, monitor="val_age_mae").load() == 1
