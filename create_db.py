@@ -21,7 +21,8 @@ from faces.errors import UserError, run_main
 from faces.ingest.crops import DETECTOR
 from faces.ingest.packed import FOLDER, pack_path
 from faces.ingest.packing import pack_faces, require_folder
-from faces.ingest.tables import images_root, ingest, write_csv, write_table
+from faces.ingest.tables import images_root, ingest
+from faces.label_files.label_table import write_csv, write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 
 LINE_WIDTH = 110

@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faces.alignment import fit_similarity
 from faces.datasets import get_dataset
 from faces.datasets.fgnet import read_points
-from faces.datasets.reading import list_images
 from faces.detection import DETECTORS, YUNET_FILE, crop_face, detect_faces
 from faces.errors import UserError, run_main
 from faces.images import read_rgb
 from faces.ingest.crops import main_face
+from faces.label_files.data_folder import list_images
 
 PUPILS = (31, 36)  # numbers of FG-NET's landmarks, which are not those of iBUG's scheme
 MARGIN = 0.4

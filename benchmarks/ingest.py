@@ -16,10 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faces.datasets import get_dataset
-from faces.datasets.reading import list_images
 from faces.errors import UserError, run_main
 from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.tables import ingest
+from faces.label_files.data_folder import list_images
 
 
 def parse_arguments():

@@ -27,9 +27,9 @@ import keras
 import numpy as np
 from PIL import Image
 
-from faces.datasets.reading import list_images
 from faces.errors import UserError, run_main
 from faces.images import read_rgb, resize_rgb
+from faces.label_files.data_folder import list_images
 from faces.photos.paths import list_pictures
 from faces.photos.rows import open_rows
 from faces.photos.streaming import PictureEstimates, stream_estimates

@@ -1,5 +1,7 @@
 """The label vocabulary shared by every part of the toolkit: table columns, genders and the age grid."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 GENDERS = ("female", "male")
@@ -31,10 +33,15 @@ TABLE_COLUMNS = (
     "fold",
     "sha256",
 )
+# A row without any of these cannot train or test anything.
+LABEL_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "gender")
+# The face box in pixels of the whole picture, which tables of readers and of predictions hold too.
+BOX_COLUMNS = ("x1", "y1", "x2", "y2")
+NUMBER_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "apparent_age_std", *BOX_COLUMNS)
 SPLITS = ("train", "val", "test")
 
 
-def age_grid(min_age=MIN_AGE, max_age=MAX_AGE):
+def age_grid(min_age: int = MIN_AGE, max_age: int = MAX_AGE) -> np.ndarray:
     """The supported ages in years: min_age, min_age + 1, ..., max_age, as float32 of shape (K,)."""
     if min_age < 0 or max_age <= min_age or int(min_age) != min_age or int(max_age) != max_age:
         raise ValueError(
@@ -43,7 +50,7 @@ def age_grid(min_age=MIN_AGE, max_age=MAX_AGE):
     return np.arange(int(min_age), int(max_age) + 1, dtype=np.float32)
 
 
-def gender_index(words):
+def gender_index(words: Iterable[str | float | None]) -> np.ndarray:
     """Gender words of a table column -> int32 index into GENDERS, -1 where unknown.
 
     Raises:

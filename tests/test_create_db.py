@@ -64,7 +64,7 @@ def test_utkface(utkface):
     [
         (["--db", "imdb"], "error: The folder data/imdb_crop does not exist.*run: ./download.sh imdb"),
         (["--db", "utkface"], "error: .*run: ./download.sh utkface"),
-        (["--db", "morph2"], "error: Unknown data set 'morph2'.*sample, imdb, .*, morph, .*, csv"),
+        (["--db", "morph2"], "error: Unknown data set 'morph2'.*adience, .*, csv, .*, morph, .*, wiki"),
         (["--list", "--db", "morph2"], "error: Unknown data set 'morph2'"),
         (["--db", "morph"], "error: The folder data/morph does not exist.*run: ./download.sh morph"),
         (
@@ -89,7 +89,7 @@ def test_utkface(utkface):
         (["--db", "csv", "--csv", "gone.csv"], "error: The CSV file gone.csv does not exist"),
         (["--db", "sample", "--count", "0"], "error: .*count 0"),
         (["--db", "wiki", "--min_score", "high"], "invalid float value: 'high'"),
-        ([], "--db is missing: one of sample, "),
+        ([], "--db is missing: one of adience, "),
     ],
 )
 def test_mistake_is_one_line_and_exit_2(tmp_path, arguments, message):

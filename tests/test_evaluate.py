@@ -13,7 +13,8 @@ import pytest
 import evaluate
 from faces.errors import run_main
 from faces.images import read_rgb
-from faces.ingest.tables import ingest, write_table
+from faces.ingest.tables import ingest
+from faces.label_files.label_table import write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "pretrained" / "face_age_gender.keras"

@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import look_up, present_files, read_labels
-from faces.datasets.reading import list_images, read_rows, split_rejected, without_label
 from faces.errors import UserError
+from faces.label_files.csv_cells import read_rows
+from faces.label_files.data_folder import list_images, present_files
+from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.values import look_up_cell
 from faces.labels import ADIENCE_EDGES, MAX_AGE
 
 FILES = {str(fold): f"fold_{fold}_data.txt" for fold in range(5)}
@@ -73,7 +75,7 @@ def _labels(row):
             raise ValueError(f"{name} {row[name]!r} is no part of a file name")
     low, high = age_group(row["age"]) or (None, None)
     return {
-        "gender": look_up(row["gender"], GENDER_CODES, "gender"),
+        "gender": look_up_cell(row["gender"], GENDER_CODES, "gender"),
         "identity": row["user_id"],
         "age_low": low,
         "age_high": high,

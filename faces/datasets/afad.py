@@ -7,8 +7,9 @@ import re
 from pathlib import PurePosixPath
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import read_names
-from faces.datasets.reading import list_images, split_rejected, whole_age
+from faces.label_files.data_folder import list_images
+from faces.label_files.reader_tables import read_names, split_rejected
+from faces.label_files.values import whole_age
 
 GENDER_CODES = {"111": "male", "112": "female"}
 _NAME = re.compile(r"(?P<person>[0-9]+)-[0-9]+")

@@ -5,8 +5,9 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import read_names
-from faces.datasets.reading import list_images, split_rejected, whole_age
+from faces.label_files.data_folder import list_images
+from faces.label_files.reader_tables import read_names, split_rejected
+from faces.label_files.values import whole_age
 
 GENDER_CODES = {"f": "female", "m": "male"}
 _NAME = re.compile(r"[0-9]+_(?P<person>[^_].*)_(?P<age>[0-9]+)_(?P<gender>[fm])", re.IGNORECASE)

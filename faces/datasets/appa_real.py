@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import look_up, present_files, read_labels, years
-from faces.datasets.reading import list_images, read_rows, split_rejected, whole_age, without_label
 from faces.errors import UserError
+from faces.label_files.csv_cells import read_rows
+from faces.label_files.data_folder import list_images, present_files
+from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.values import look_up_cell, whole_age, years
 
 # Part of the split -> name of its folder, and of its files.
 FOLDERS = {"train": "train", "val": "valid", "test": "test"}
@@ -82,8 +84,8 @@ def _labels(row):
     attributes = row["attributes"][0] if row["attributes"] else {"gender": "", "race": ""}
     return {
         "age": whole_age(row["real_age"]),
-        "gender": look_up(attributes["gender"], GENDER_CODES, "gender"),
-        "ethnicity": look_up(attributes["race"], ETHNICITIES, "race"),
+        "gender": look_up_cell(attributes["gender"], GENDER_CODES, "gender"),
+        "ethnicity": look_up_cell(attributes["race"], ETHNICITIES, "race"),
         "apparent_age": years(row["apparent_age_avg"], "apparent_age_avg"),
         "apparent_age_std": years(row["apparent_age_std"], "apparent_age_std"),
         "split": row["split"],

@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import check_utf8, read_labels
-from faces.datasets.matlab import read_mat
-from faces.datasets.reading import list_images, split_rejected, whole_age, without_label
 from faces.errors import UserError
+from faces.label_files.data_folder import list_images
+from faces.label_files.matlab import read_mat
+from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.values import check_utf8, whole_age
 
 LABEL_FILE = "celebrity2000_meta.mat"
 IMAGES = "CACD2000"

@@ -10,9 +10,11 @@ import re
 from functools import partial
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import present_files, read_labels, years
-from faces.datasets.reading import list_images, read_cells, split_rejected, without_label
 from faces.errors import UserError
+from faces.label_files.csv_cells import read_cells
+from faces.label_files.data_folder import list_images, present_files
+from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.values import years
 
 FOLDERS = {"train": "train", "val": "valid", "test": "test"}
 COLUMNS = ["image", "mean", "stdv"]

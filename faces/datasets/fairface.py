@@ -7,8 +7,10 @@ import re
 from itertools import pairwise
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import look_up, present_files, read_labels
-from faces.datasets.reading import list_images, read_rows, split_rejected, without_label
+from faces.label_files.csv_cells import read_rows
+from faces.label_files.data_folder import list_images, present_files
+from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.values import look_up_cell
 from faces.labels import FAIRFACE_EDGES
 
 FILES = {"train": "fairface_label_train.csv", "val": "fairface_label_val.csv"}
@@ -47,10 +49,10 @@ def read(root):
 def _labels(row):
     if not re.fullmatch(rf"{row['split']}/[0-9]+\.jpg", row["file"]):
         raise ValueError(f"file {row['file']!r} is not {row['split']}/<number>.jpg")
-    low, high = look_up(row["age"], AGE_GROUPS, "age") or (None, None)
+    low, high = look_up_cell(row["age"], AGE_GROUPS, "age") or (None, None)
     return {
-        "gender": look_up(row["gender"], GENDER_CODES, "gender"),
-        "ethnicity": look_up(row["race"], RACES, "race"),
+        "gender": look_up_cell(row["gender"], GENDER_CODES, "gender"),
+        "ethnicity": look_up_cell(row["race"], RACES, "race"),
         "age_low": low,
         "age_high": high,
         "split": row["split"],

@@ -9,8 +9,9 @@ import re
 from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import read_names
-from faces.datasets.reading import list_images, split_rejected, whole_age
+from faces.label_files.data_folder import list_images
+from faces.label_files.reader_tables import read_names, split_rejected
+from faces.label_files.values import whole_age
 
 # Measured with MTCNN on 272 UTKFace crops: eyes at 0.289, mouth at 0.686 of the height, eyes 0.391 of the width apart.
 # On 190 FG-NET photos 0.1 and a margin of 0.08 give 0.287, 0.676 and 0.387.

@@ -8,9 +8,12 @@ import re
 from pathlib import Path
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import look_up, read_labels
-from faces.datasets.reading import BOX_COLUMNS, list_images, read_rows, split_rejected, whole_age, without_label
 from faces.errors import UserError
+from faces.label_files.csv_cells import read_rows
+from faces.label_files.data_folder import list_images
+from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.values import look_up_cell, whole_age
+from faces.labels import BOX_COLUMNS
 
 COLUMNS = ("filename", "age", "gender", "x_min", "y_min", "x_max", "y_max")
 PARTS = {"train": "train", "valid": "val", "test": "test"}
@@ -66,7 +69,7 @@ def _labels(row):
         raise ValueError(f"face box {' '.join(corners)!r} holds nothing")
     return {
         "age": whole_age(cells["age"]),
-        "gender": look_up(cells["gender"], GENDER_CODES, "gender"),
+        "gender": look_up_cell(cells["gender"], GENDER_CODES, "gender"),
         "identity": identity[1],
         "split": PARTS[part],
         **dict(zip(BOX_COLUMNS, (x1, y1, x2, y2))),

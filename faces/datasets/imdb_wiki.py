@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from faces.datasets.card import DataSet
-from faces.datasets.matlab import read_mat
-from faces.datasets.reading import BOX_COLUMNS, leaves_folder
 from faces.errors import UserError
-from faces.labels import GENDERS, MAX_AGE, MIN_AGE
+from faces.label_files.data_folder import leaves_folder
+from faces.label_files.matlab import read_mat
+from faces.labels import BOX_COLUMNS, GENDERS, MAX_AGE, MIN_AGE
 
 FIELDS = ("dob", "photo_taken", "full_path", "gender", "face_score", "second_face_score")
 

@@ -7,9 +7,11 @@ import re
 from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
-from faces.datasets.label_files import look_up, read_labels, read_names
-from faces.datasets.reading import list_images, read_rows, split_rejected, whole_age
 from faces.errors import UserError
+from faces.label_files.csv_cells import read_rows
+from faces.label_files.data_folder import list_images
+from faces.label_files.reader_tables import read_labels, read_names, split_rejected
+from faces.label_files.values import look_up_cell, whole_age
 
 CSV_FILE = "morph_2008_nonCommercial.csv"
 GENDER_CODES = {"F": "female", "M": "male"}
@@ -81,15 +83,15 @@ def _with_csv(labels_and_rows):
     named = {"age": labels["age"], "gender": labels["gender"], "id_num": labels["identity"].lstrip("0")}
     told = {
         "age": whole_age(row["age"]) if row.get("age") else None,
-        "gender": look_up(row.get("gender", ""), GENDER_CODES, "gender"),
+        "gender": look_up_cell(row.get("gender", ""), GENDER_CODES, "gender"),
         "id_num": row.get("id_num", "").lstrip("0") or None,
     }
     for column, value in told.items():
         if value is not None and value != named[column]:
             raise ValueError(f"{column} is {value} in the CSV file, {named[column]} in the name")
     return labels | {
-        "ethnicity": look_up(row.get("race", ""), RACES, "race"),
-        "fold": look_up(row.get("fold", "") or row.get("set", ""), FOLDS, "fold"),
+        "ethnicity": look_up_cell(row.get("race", ""), RACES, "race"),
+        "fold": look_up_cell(row.get("fold", "") or row.get("set", ""), FOLDS, "fold"),
     }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from faces.datasets.card import DataSet
-from faces.datasets.csv_table import write_csv
 from faces.errors import UserError
+from faces.label_files.label_table import write_csv
 
 LABELS = "labels.csv"
 

@@ -18,10 +18,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from faces.alignment import CropGeometry, can_cut, cut_face
-from faces.datasets.reading import BOX_COLUMNS, CROPS, leaves_folder
 from faces.detection import Face, detect_faces
 from faces.errors import UserError
 from faces.images import ImageError, read_rgb
+from faces.label_files.data_folder import CROPS, leaves_folder
+from faces.labels import BOX_COLUMNS
 
 JPEG_QUALITY = 95
 DETECTOR = "mtcnn"

@@ -1,4 +1,4 @@
-"""From a raw data set to a checked table, and from a table to its file in `meta/` and back."""
+"""From a raw data set to a checked table, and back from its file in `meta/`."""
 
 import hashlib
 import os
@@ -10,12 +10,11 @@ from tqdm import tqdm
 
 from faces.alignment import CropGeometry
 from faces.datasets import get_dataset
-from faces.datasets.csv_table import parse_table, write_csv
 from faces.detection import load_detector
 from faces.errors import UserError
 from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.crops import DETECTOR, cut_crops
-from faces.labels import TABLE_COLUMNS
+from faces.label_files.label_table import read_table
 
 IMAGES_A_TASK = 32
 
@@ -179,17 +178,6 @@ def _vary(groups):
 
 def _spread(limit):
     return lambda groups: groups.transform("max") - groups.transform("min") > limit
-
-
-def write_table(table, path):
-    """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact."""
-    columns = [name for name in TABLE_COLUMNS if name in table and (name == "img_path" or table[name].notna().any())]
-    write_csv(table[columns], path)
-
-
-def read_table(path):
-    """Read a table that `write_table` wrote, or the user's own; checked by the rules of `csv_table.parse_table`."""
-    return parse_table(path)
 
 
 def load_table(db, *, meta_dir="meta", csv=None):

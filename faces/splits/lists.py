@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from faces.datasets.reading import CROPS
 from faces.errors import UserError
+from faces.label_files.data_folder import CROPS
 from faces.splits.draw import carve_validation
 
 # The last is the nameless first column of CORAL's list for MORPH.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
-from faces.ingest.tables import write_csv
+from faces.label_files.label_table import write_csv
 from faces.labels import GENDERS
 from faces.report import evaluate_columns
 from faces.report.files import write_json

@@ -13,7 +13,8 @@ from faces.errors import UserError
 from faces.images import read_and_resize, resize_rgb
 from faces.ingest.packed import FOLDER, PackedRows, open_pack, pack_command
 from faces.ingest.packing import shared_geometry, some_of
-from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table, write_table
+from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table
+from faces.label_files.label_table import write_table
 from faces.labels import ADIENCE_EDGES
 from faces.splits.lists import read_split_list
 from faces.splits.protocols import Fold, SplitOptions, make_folds

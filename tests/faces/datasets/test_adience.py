@@ -5,7 +5,8 @@ from PIL import Image
 
 from faces.datasets import adience
 from faces.errors import UserError
-from faces.ingest.tables import ingest, read_table, write_table
+from faces.ingest.tables import ingest
+from faces.label_files.label_table import read_table, write_table
 from faces.labels import ADIENCE_EDGES
 
 HEADER = "user_id,original_image,face_id,age,gender,x,y,dx,dy,tilt_ang,fiducial_yaw_angle,fiducial_score"

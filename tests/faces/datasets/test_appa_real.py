@@ -6,7 +6,8 @@ from PIL import Image
 
 from faces.datasets import appa_real
 from faces.errors import UserError
-from faces.ingest.tables import ingest, read_table, write_table
+from faces.ingest.tables import ingest
+from faces.label_files.label_table import read_table, write_table
 
 HEADER = "file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age\n"
 ROWS = {

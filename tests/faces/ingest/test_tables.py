@@ -17,7 +17,8 @@ from faces.alignment import CropGeometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.ingest.crops import read_geometry
-from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table, read_table, write_table
+from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table
+from faces.label_files.label_table import read_table, write_table
 from faces.labels import GENDERS, SPLITS, TABLE_COLUMNS
 from faces.splits import draw as splits
 

@@ -10,7 +10,8 @@ from faces.alignment import CropGeometry
 from faces.datasets import get_dataset
 from faces.errors import UserError
 from faces.ingest.crops import cut_crops
-from faces.ingest.tables import ingest, write_table
+from faces.ingest.tables import ingest
+from faces.label_files.label_table import write_table
 from keras_impl.input.face_data import crop_geometry, divide, group_edges, load_data, require_labels, sample_weights
 from keras_impl.input.labels import make_labels
 

@@ -11,7 +11,8 @@ import pytest
 from faces.errors import UserError
 from faces.ingest.packed import pack_path
 from faces.ingest.packing import pack_faces
-from faces.ingest.tables import ingest, write_table
+from faces.ingest.tables import ingest
+from faces.label_files.label_table import write_table
 from keras_impl.input.face_data import crop_geometry, load_data
 
 SIZE = 16  # of run_config

@@ -3,6 +3,9 @@
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from faces.errors import UserError
 
@@ -13,7 +16,7 @@ pickle.dump(loadmat(sys.argv[1], variable_names=sys.argv[2:]), sys.stdout.buffer
 """
 
 
-def read_mat(path, names):
+def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
     """The variables `names` of the MATLAB 5 file `path`: a dict of arrays as from `scipy.io.loadmat`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Own data from a CSV file: what is read, and the one clear line for everything that is wrong."""
+"""Label tables: what is read, and the one clear line for everything that is wrong."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from faces.datasets import csv_table
-from faces.datasets.csv_table import parse_table, write_csv
 from faces.errors import UserError
+from faces.label_files.label_table import read_table, write_csv
+from faces.labels import TABLE_COLUMNS
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def test_all_columns(write):
         "Female,a.jpg,31.5,007,asian,30,39,29.25,4.5,Train,S1,00ff\n"
         "m,b/c d.jpg,,,,,,,,,,\n"
     )
-    table = parse_table(path)
-    assert table.columns.tolist() == list(csv_table.TABLE_COLUMNS)
+    table = read_table(path)
+    assert table.columns.tolist() == list(TABLE_COLUMNS)
     first, second = table.to_dict("records")
     assert first == {
         "img_path": "a.jpg",
@@ -49,25 +49,25 @@ def test_all_columns(write):
 
 
 def test_byte_order_mark_quotes_blank_lines_and_line_ends(write):
-    table = parse_table(write('img_path,age\r\n"a,b.jpg", 4 \r\n\r\né.jpg,NaN\r\n', "utf-8-sig"))
+    table = read_table(write('img_path,age\r\n"a,b.jpg", 4 \r\n\r\né.jpg,NaN\r\n', "utf-8-sig"))
     assert table["img_path"].tolist() == ["a,b.jpg", "é.jpg"]
     assert table["age"][0] == 4 and np.isnan(table["age"][1])
 
 
 def test_unknown_columns_are_left_out_with_a_note(write, capsys):
-    table = parse_table(write("img_path,age,camera\na.jpg,4,X100\n"))
+    table = read_table(write("img_path,age,camera\na.jpg,4,X100\n"))
     assert table.columns.tolist() == ["img_path", "age"]
     assert "left out the columns camera" in capsys.readouterr().out
 
 
 def test_words_for_unknown_are_no_person(write):
-    table = parse_table(write("img_path,age,identity\na.jpg,4,nan\nb.jpg,5,None\nc.jpg,6,Nan Goldin\n"))
+    table = read_table(write("img_path,age,identity\na.jpg,4,nan\nb.jpg,5,None\nc.jpg,6,Nan Goldin\n"))
     assert table["identity"].isna().tolist() == [True, True, False] and table["identity"][2] == "Nan Goldin"
 
 
 @pytest.mark.parametrize("label", ["age", "age_low", "age_high", "apparent_age"])
 def test_one_kind_of_label_is_enough(write, label):
-    assert parse_table(write(f"img_path,{label}\na.jpg,40\nb.jpg,\n"))[label].tolist()[0] == 40
+    assert read_table(write(f"img_path,{label}\na.jpg,40\nb.jpg,\n"))[label].tolist()[0] == 40
 
 
 @pytest.mark.parametrize(
@@ -105,29 +105,15 @@ def test_one_kind_of_label_is_enough(write, label):
 )
 def test_wrong_file_is_one_clear_line(write, text, message):
     with pytest.raises(UserError, match=message) as caught:
-        parse_table(write(text))
+        read_table(write(text))
     assert "labels.csv" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(UserError, match=r"missing\.csv does not exist"):
-        parse_table(tmp_path / "missing.csv")
+        read_table(tmp_path / "missing.csv")
     with pytest.raises(UserError, match="cannot be read"):
-        parse_table(tmp_path)
-
-
-def test_read_rejects_rows_without_label(write, tmp_path):
-    path = write("img_path,age,gender,identity\na.jpg,4,,\nb.jpg,,,7\nc.jpg,,f,\n")
-    table, rejected = csv_table.read(tmp_path, csv=path)
-    assert table["img_path"].tolist() == ["a.jpg", "c.jpg"]
-    assert rejected.to_dict("records") == [{"img_path": "b.jpg", "reason": "no label"}]
-
-
-def test_read_needs_a_file_and_a_folder(write, tmp_path):
-    with pytest.raises(UserError, match="--csv"):
-        csv_table.read(tmp_path)
-    with pytest.raises(UserError, match="does not exist"):
-        csv_table.read(tmp_path / "missing", csv=write("img_path,age\na.jpg,4\n"))
+        read_table(tmp_path)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -135,7 +121,7 @@ def test_read_needs_a_file_and_a_folder(write, tmp_path):
 def test_any_text_is_a_table_or_a_user_error(write, text):
     path = write(b"img_path,age,gender\n" + (text if isinstance(text, bytes) else text.encode()))
     try:
-        table = parse_table(path)
+        table = read_table(path)
     except UserError as error:
         assert str(path) in str(error)
     else:

@@ -1,7 +1,4 @@
-"""Own data: a CSV file with `img_path` and any of the label columns of `faces.labels.TABLE_COLUMNS`.
-
-The same rules hold for the tables in `meta/`, which `faces.ingest.tables.read_table` reads with `parse_table`.
-"""
+"""Label tables, those in `meta/` and the user's own: CSV files with `img_path` and any columns of TABLE_COLUMNS."""
 
 import os
 import re
@@ -10,38 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faces.datasets.card import DataSet
-from faces.datasets.reading import MAX_PLAUSIBLE_AGE, NUMBER_COLUMNS, read_cells
 from faces.errors import UserError
-from faces.labels import GENDERS, SPLITS, TABLE_COLUMNS
+from faces.label_files.csv_cells import read_cells
+from faces.label_files.values import MAX_PLAUSIBLE_AGE
+from faces.labels import GENDERS, LABEL_COLUMNS, NUMBER_COLUMNS, SPLITS, TABLE_COLUMNS
 
-LABEL_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "gender")
 _NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 UNKNOWN_WORDS = ("", "nan", "na", "none", "null")
 
 
-def read(root, *, csv=None):
-    """Read a CSV file of own labels; the images it names are expected under the folder `root`.
-
-    Returns:
-        (table, rejected): the known columns, and `img_path, reason` of the rows without any label.
-
-    Raises:
-        UserError: see `parse_table`.
-    """
-    if csv is None:
-        raise UserError("The data set `csv` needs the file of labels. Expected --csv labels.csv. Received: none")
-    if not Path(root).is_dir():
-        raise UserError(f"Expected the images in the folder {root}, which does not exist.")
-    table = parse_table(csv)
-    labels = table[[name for name in LABEL_COLUMNS if name in table]]
-    unlabelled = labels.isna().all(axis=1)
-    rejected = table.loc[unlabelled, ["img_path"]].assign(reason="no label")
-    return table[~unlabelled].reset_index(drop=True), rejected.reset_index(drop=True)
-
-
-def parse_table(path):
-    """Read and check a CSV table.
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read and check a CSV table, one that `write_table` wrote or the user's own.
 
     Encoding UTF-8, with or without a byte order mark; separator comma; empty = unknown. Genders are female, male, f or
     m in any case. Columns outside TABLE_COLUMNS are left out, with a printed note.
@@ -62,6 +38,12 @@ def parse_table(path):
     if table[[name for name in LABEL_COLUMNS if name in table]].isna().all(axis=None):
         raise UserError(f"{path}: no label in any row. Expected values in one of: {', '.join(LABEL_COLUMNS)}.")
     return table
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact."""
+    columns = [name for name in TABLE_COLUMNS if name in table and (name == "img_path" or table[name].notna().any())]
+    write_csv(table[columns], path)
 
 
 def write_csv(table, path):
@@ -171,23 +153,3 @@ def _check_intervals(table, lines, path):
         if wrong.size:
             low, high = table.loc[wrong[0], [lower, upper]]
             raise UserError(f"{path} line {lines[wrong[0]]}: expected {lower} <= {upper}. Received: {low:g} > {high:g}")
-
-
-DATA_SET = DataSet(
-    name="csv",
-    title="your own images",
-    read=read,
-    root=".",
-    read_whole=read,
-    whole_root=".",
-    margin=0.0,
-    aligned=False,
-    size="as many as you have",
-    labels=f"a CSV file with img_path and any of: {', '.join(TABLE_COLUMNS[1:])}",
-    known_errors="yours to find; rows without any label are rejected, a cell that breaks the rules stops the reading",
-    paper="none",
-    source="your own images and a CSV file of labels",
-    licence="yours",
-    how_to_get="python create_db.py --db csv --csv labels.csv --root folder_of_images",
-    options={"csv": "file of labels"},
-)
