@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -23,14 +24,14 @@ import keras
 import numpy as np
 
 from faces.images import read_and_resize
-from keras_impl.input.augment import Augmentation, make_augmenter
+from keras_impl.input.augment import NO_AUGMENTATION, make_augmenter
 from keras_impl.input.face_data import image_root, load_faces
 from keras_impl.input.images import FaceImages
 from keras_impl.input.labels import make_arrays, make_labels
 from keras_impl.input.tf_data import make_training_dataset
 from keras_impl.model import build_model
 
-DEFAULT_AUGMENTATION = Augmentation(flip=1, shift=0.06, scale=0.1, rotate=8, brightness=0.1, contrast=0.2)
+DEFAULT_AUGMENTATION = replace(NO_AUGMENTATION, flip=1, shift=0.06, scale=0.1, rotate=8, brightness=0.1, contrast=0.2)
 ROWS = 4000  # a part of the data set is enough for the speed
 
 

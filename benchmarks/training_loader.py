@@ -4,6 +4,7 @@ All of them mirror, move and recolour each face as strongly as src/config.yaml d
 """
 
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -42,7 +43,7 @@ def our_batches(images, batch, *, on_device=False):
     Args:
         images: FaceImages, or what has its interface. batch: faces a batch. on_device: augment inside the step.
     """
-    from keras_impl.input.augment import Augmentation, make_augmenter
+    from keras_impl.input.augment import NO_AUGMENTATION, make_augmenter
     from keras_impl.input.batches import steps_per_epoch
     from keras_impl.input.device_augment import make_device_augmenter
     from keras_impl.input.pipeline import make_training_input
@@ -55,7 +56,7 @@ def our_batches(images, batch, *, on_device=False):
         seed=SEED,
         epochs=range(EPOCHS),
         steps=steps_per_epoch(len(images), batch),
-        augment=make(Augmentation(**STRENGTH), SEED),
+        augment=make(replace(NO_AUGMENTATION, **STRENGTH), SEED),
     )
 
 

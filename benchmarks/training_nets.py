@@ -62,15 +62,15 @@ def net_of_checkpoint(path, batch=64):
 
 def our_model(net, precision="auto"):
     """A FaceModel compiled as `train.py` compiles it with the default configuration but for the precision."""
-    from keras_impl.devices import set_precision
+    from keras_impl.devices import compiles_steps, set_precision
     from keras_impl.model import build_model
-    from keras_impl.training.fit import compile_model
-    from keras_impl.training.recipe import Recipe
+    from keras_impl.training.optimizers import make_optimizer, make_schedule
 
     set_precision(precision)
     model = build_model(net.backbone, image_size=net.size, dropout=0.2, batch_norm_momentum=0.9)
-    recipe = Recipe(lr=LR, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, gender_weight=GENDER_WEIGHT, epochs=1)
-    compile_model(model, recipe, TOTAL_STEPS, 0)
+    schedule = make_schedule("cosine", LR, total_steps=TOTAL_STEPS, warmup_steps=TOTAL_STEPS)
+    optimizer = make_optimizer("adamw", schedule, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM)
+    model.compile(optimizer, gender_weight=GENDER_WEIGHT, total_steps=TOTAL_STEPS, jit_compile=compiles_steps())
     return model
 
 

@@ -1,11 +1,14 @@
 """The label vocabulary shared by every part of the toolkit: table columns, genders and the age grid."""
 
 from collections.abc import Iterable
+from typing import Literal, get_args
 
 import numpy as np
 
 GENDERS = ("female", "male")
 UNKNOWN_GENDER = -1
+Output = Literal["age", "gender"]  # what a model can estimate
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 MIN_AGE = 0
 MAX_AGE = 100
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import keras
 from keras import ops
 
-from faces.errors import UserError
-from faces.labels import AGE_COLUMNS, GENDERS, MAX_AGE, MIN_AGE
+from faces.errors import UserError, look_up
+from faces.labels import AGE_COLUMNS, GENDERS, MAX_AGE, MIN_AGE, OUTPUTS
 from keras_impl import losses, metrics
 from keras_impl.backbones import build_backbone, set_batch_norm_momentum
 from keras_impl.heads import HEADS, GenderHead
@@ -16,7 +16,6 @@ from keras_impl.layers import fuse_batch_normalization
 from keras_impl.methods import METHODS, split_settings
 
 METRIC_NAMES = {"age": "age_mae", "gender": "gender_accuracy"}
-OUTPUTS = tuple(METRIC_NAMES)
 
 
 class _KnownMean(keras.losses.Loss):
@@ -330,7 +329,6 @@ def _try_age_loss(model):
 
 def check_names(method, outputs):
     """UserError unless the method and all outputs are known."""
-    if method not in METHODS:
-        raise UserError(f"Unknown method {method!r}. Expected one of: {', '.join(METHODS)}")
+    look_up(METHODS, method, "method")
     if not outputs or set(outputs) - set(OUTPUTS):
         raise UserError(f"model.outputs must name one or both of {', '.join(OUTPUTS)}. Received: {list(outputs)}")

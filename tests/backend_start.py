@@ -46,21 +46,19 @@ def train(*overrides, stop_in=None):
     """History of a short training in this process, a list of dicts; an interruption ends it in the middle of epoch
     `stop_in`, 0 the first."""
     import pandas as pd
-    from omegaconf import OmegaConf
 
     from keras_impl.experiment.run import run
     from keras_impl.training.recorder import RunRecorder
+    from tests.configurations import changed_values
 
     def stop(self, batch, logs=None):
         if batch == 1 and len(self.history) == stop_in:
             raise KeyboardInterrupt
 
-    config = OmegaConf.load(ROOT / "src" / "config.yaml")
-    del config["hydra"]
-    config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+    values, text = changed_values(*overrides)
     RunRecorder.on_train_batch_end = stop
     try:
-        folder = run(OmegaConf.to_container(config, resolve=True), config_text=OmegaConf.to_yaml(config, resolve=True))
+        folder = run(values, config_text=text)
     except KeyboardInterrupt:
         return None
     return pd.read_csv(folder / "history.csv").drop(columns="seconds").to_dict("records")

@@ -14,6 +14,8 @@ import pytest
 # Beside TensorFlow, torch must be the first to load its copy of the OpenMP runtime.
 import torch  # noqa: F401
 
+from tests.configurations import changed_values
+
 ROOT = Path(__file__).resolve().parents[1]
 FACES = 96
 # The shortest run of the real program: a real network, two epochs, every part of the report.
@@ -70,15 +72,10 @@ def tiny_backbone(monkeypatch):
 @pytest.fixture
 def run_config(in_face_folder, tiny_backbone):
     """fn(*overrides) -> (values, text): src/config.yaml for a run of seconds, changed as on the command line."""
-    from omegaconf import OmegaConf
-
     short = ("model.model_name=Tiny", "model.weights=null", "model.img_size=16", "train.verbose=0")
 
     def make(*overrides):
-        config = OmegaConf.load(ROOT / "src" / "config.yaml")
-        del config["hydra"]
-        config = OmegaConf.merge(config, OmegaConf.from_dotlist([*SHORT_RUN[1:], *short, *overrides]))
-        return OmegaConf.to_container(config, resolve=True), OmegaConf.to_yaml(config, resolve=True)
+        return changed_values(*SHORT_RUN[1:], *short, *overrides)
 
     return make
 

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
 from faces.errors import UserError
+from tests.configurations import changed_values
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("model.weights=null", "model.img_size=32", "train.epochs=1", "train.verbose=0")
@@ -24,11 +24,9 @@ def refused():
     from keras_impl.experiment.run import run
 
     def refuse(*overrides):
-        config = OmegaConf.load(ROOT / "src" / "config.yaml")
-        del config["hydra"]
-        config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+        values, text = changed_values(*overrides)
         with pytest.raises(UserError) as stopped:
-            run(OmegaConf.to_container(config, resolve=True), config_text=OmegaConf.to_yaml(config, resolve=True))
+            run(values, config_text=text)
         line = str(stopped.value)
         assert line and "\n" not in line
         return line
@@ -56,8 +54,8 @@ def left_behind(folder):
         ("data.db=lagenda", ["Unknown data set 'lagenda'", "sample", "utkface", "csv"]),
         ("train.optimizer_name=adagard", ["Unknown optimizer 'adagard'", "sgd, adam, adamw"]),
         ("train.schedule=saw", ["Unknown schedule 'saw'", "constant", "cosine"]),
-        ("train.augment=lots", ["Unknown train.augment 'lots'", "opencv, device, keras_cv, none"]),
-        ("train.mixed_precision=float8", ["train.mixed_precision must be auto, on or off", "float8"]),
+        ("train.augment=lots", ["train.augment must be one of opencv, device, keras_cv, none", "lots"]),
+        ("train.mixed_precision=float8", ["train.mixed_precision must be one of auto, on, off", "float8"]),
         ("model.img_size=-5", ["Image size for MobileNetV3Small", ">= 32 pixels", "-5"]),
         ("model.img_size=96.5", ["whole number", "96.5"]),
         ("model.img_size=large", ["whole number", "large"]),
@@ -86,8 +84,8 @@ def left_behind(folder):
         ("weighting.scheme=fair", ["Unknown weighting scheme 'fair'", "none, inverse, sqrt_inverse"]),
         ("weighting.kernel=box", ["Unknown LDS kernel 'box'", "gaussian, triangular, laplace"]),
         ("weighting.kernel_size=4", ["odd whole number", "4"]),
-        ("weighting.kernel_sigma=0", ["sigma of an LDS kernel", "0"]),
-        ("weighting.lds=maybe", ["weighting.lds must be one of", "maybe"]),
+        ("weighting.kernel_sigma=0", ["weighting.kernel_sigma must be a number > 0", "0"]),
+        ("weighting.lds=maybe", ["weighting.lds must be true or false", "maybe"]),
         ("train.age_weight=0", ["train.age_weight must be a number > 0", "0"]),
         ("train.gender_focal_gamma=-1", ["train.gender_focal_gamma", "-1"]),
         ("train.gender_label_smoothing=1", ["train.gender_label_smoothing", "1"]),
@@ -128,7 +126,27 @@ def left_behind(folder):
         ("data.limit=few", ["data.limit", "few"]),
         ("data.val_share=0.7 data.test_share=0.5", ["shares", "0.7", "0.5"]),
         ("data.val_share=some", ["data.val_share must be a number", "some"]),
-        ("run.bootstrap=0", ["run.bootstrap", "0"]),
+        ("run.bootstrap=0", ["run.bootstrap must be a whole number >= 1", "0"]),
+        # A value of another kind.
+        ("run.dir=true", ["run.dir must be a path", "True"]),
+        ("model.outputs=1e308", ["model.outputs must be a list, each item one of age, gender", "1e+308"]),
+        ("model.outputs=[age,age]", ["model.outputs must name age, gender or both", "['age', 'age']"]),
+        ("method.name=[]", ["method.name must be text", "[]"]),
+        ("method.params=3", ["method.params must be a mapping", "3"]),
+        ("model.img_size=99999999999999999999", ["model.img_size must be a whole number", "99999999999999999999"]),
+        ("model.min_age=true", ["model.min_age must be a whole number from 0 to 200", "True"]),
+        ("model.dropout=true", ["model.dropout must be a number >= 0 and < 1", "True"]),
+        ("train.lr=1e308", ["train.lr must be a number > 0 and <= 1000", "1e+308"]),
+        ("train.tensorboard=xyz", ["train.tensorboard must be true or false", "'xyz'"]),
+        ("train.verbose=true", ["train.verbose must be auto or a whole number from 0 to 2", "True"]),
+        ("train.seed=99999999999", ["train.seed must be a whole number from 0 to 4294967295", "99999999999"]),
+        ("wandb.project=1e308", ["wandb.project must be text or null", "1e+308"]),
+        ("data.split_seed={a:1}", ["data.split_seed must be a whole number", "{'a:1': None}"]),
+        ("data.root=.nan", ["data.root must be a path or null", "nan"]),
+        ("data.db=[1]", ["data.db must be text or a list, each item text", "[1]"]),
+        ("data.fold=1.5", ["data.fold must be text or a whole number or null", "1.5"]),
+        ("data.db_weights=[1,2]", ["data.db_weights must have one item for each of sample", "[1.0, 2.0]"]),
+        ("run.bootstrap=99999999999999999999", ["run.bootstrap must be a whole number from 1 to 1000000"]),
     ],
 )
 def test_bad_value(refused, in_face_folder, override, parts):

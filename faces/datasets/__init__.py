@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from faces.datasets.card import DataSet
-from faces.errors import UserError
+from faces.errors import look_up
 
 __all__ = ["DATASETS", "DataSet", "get_dataset"]
 
@@ -27,6 +27,4 @@ DATASETS = _read_cards()
 
 def get_dataset(name: str) -> DataSet:
     """The entry of DATASETS; an unknown name is a UserError that lists the known ones."""
-    if name not in DATASETS:
-        raise UserError(f"Unknown data set {name!r}. Expected one of: {', '.join(DATASETS)}.")
-    return DATASETS[name]
+    return look_up(DATASETS, name, "data set")

@@ -2,7 +2,10 @@
 
 import shutil
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,27 +17,46 @@ from faces.labels import GENDERS
 from faces.report import evaluate_columns
 from faces.report.files import write_json
 from faces.splits.draw import leak_report
+from faces.splits.protocols import Fold
 from keras_impl.checkpoint import load_model
+from keras_impl.configuration import Configuration, Method
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.columns import prediction_columns
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
 from keras_impl.experiment.environment import environment
-from keras_impl.input import face_data as data_side
-from keras_impl.input import parts as parts_side
-from keras_impl.input.parts import load_images
+from keras_impl.input.face_data import (
+    SPLIT_KEYS,
+    FaceData,
+    crop_geometry,
+    group_edges,
+    require_labels,
+    sample_weights,
+)
+from keras_impl.input.labels import Labels
+from keras_impl.input.parts import Part, divide_table, load_images
 from keras_impl.methods import fitted_settings, split_settings
+from keras_impl.model import FaceModel
 from keras_impl.training.first_weights import make_model
 from keras_impl.training.fit import fit
 from keras_impl.training.loggers import tensorboard_callback, wandb_callback, write_history_picture
 from keras_impl.training.recorder import CHECKPOINT_NAME, STATE_NAME
 
 
-def run_fold(values, data, fold, recipe, open_folder, *, overrides=None, brief=False):
+def run_fold(
+    config: Configuration,
+    data: FaceData,
+    fold: Fold,
+    open_folder: Callable[[], tuple[Path, bool]],
+    *,
+    overrides: Mapping[str, str] | None = None,
+    brief: bool = False,
+) -> Path:
     """Train on one fold, evaluate the best checkpoint, and leave metrics.json: the sign of a finished fold.
 
     Args:
-        values: the keys of src/config.yaml as nested dicts.
-        data: FaceData. fold: `faces.splits.protocols.Fold`. recipe: Recipe.
+        config: all values of the run.
+        data: all rows.
+        fold: which rows train and which are tested.
         open_folder: `open_folder() -> (folder, whether to go on from the state in it)`; called once the model stands,
             so that a wrong value of the configuration leaves no folder behind.
         overrides: what the command line changed, for run.json.
@@ -45,91 +67,98 @@ def run_fold(values, data, fold, recipe, open_folder, *, overrides=None, brief=F
     """
     started = time.monotonic()
     with make_strategy():
-        parts, model, first_weights = prepare_fold(values, data, fold, recipe)
+        parts, model, first_weights = prepare_fold(config, data, fold)
         folder, resume = open_folder()
         check_same_division(data, fold, folder, resume)
-        callbacks = _callbacks(values, folder, resume)
+        callbacks = _callbacks(config, folder, resume)
         print(f"Run folder: {folder}\nWeights: {first_weights}")
         _write_data_facts(folder, data, fold)
         _report_clipped(parts, model)
-        cache = {"cache": values["data"]["cache"], "cache_folder": values["data"]["cache_dir"]}
-        load_images(parts, data, model.image_size, **cache)
-        recorder = fit(model, parts, recipe, folder, resume=resume, callbacks=callbacks)
+        load_images(parts, data, model.image_size, cache=config.data.cache, cache_folder=config.data.cache_dir)
+        recorder = fit(
+            model,
+            parts,
+            config.train,
+            folder,
+            augmentation=config.augment,
+            weighting=asdict(config.weighting),
+            resume=resume,
+            callbacks=callbacks,
+        )
     write_history_picture(recorder, folder)
-    evaluations = evaluate_parts(folder, parts, data, recipe.batch_size, values["run"]["bootstrap"])
+    evaluations = evaluate_parts(folder, parts, data, config.train.batch_size, config.run.bootstrap)
     for name, evaluation in evaluations.items():
         title = f"{'Validation' if name == 'val' else 'Test'} part of the best epoch"
         print(f"{title}: {_headline(evaluation)}" if brief else f"\n{title}\n{evaluation_text(evaluation)}")
-    _finish(folder, recorder, recipe, evaluations, first_weights, overrides or {}, started)
+    _finish(folder, recorder, config.train.seed, evaluations, first_weights, overrides or {}, started)
     return folder
 
 
-def prepare_fold(values, data, fold, recipe):
-    """(parts, FaceModel, a sentence on its first weights); UserError for a configuration that cannot be trained."""
-    keras.utils.set_random_seed(recipe.seed)
-    parts = make_parts(values, data, fold)
-    return parts, *_make_model(values, data, fold, parts["train"].labels)
+def prepare_fold(config: Configuration, data: FaceData, fold: Fold) -> tuple[dict[str, Part], FaceModel, str]:
+    """(parts, model, a sentence on its first weights); UserError for a configuration that cannot be trained."""
+    keras.utils.set_random_seed(config.train.seed)
+    parts = make_parts(config, data, fold)
+    return parts, *_make_model(config, data, fold, parts["train"].labels)
 
 
-def make_parts(values, data, fold):
+def make_parts(config: Configuration, data: FaceData, fold: Fold) -> dict[str, Part]:
     """{"train", "val", "test"} -> Part; UserError if there is nothing to learn from."""
-    weights = data_side.sample_weights(data, values["data"]["db_weights"])
-    parts = parts_side.make_parts(data.table, fold.split, age_label=values["data"]["age_label"], weights=weights)
+    weights = sample_weights(data, config.data.db_weights)
+    parts = divide_table(data.table, fold.split, age_label=config.data.age_label, weights=weights)
     train = parts["train"]
-    sets = train.table.get("db")
-    data_side.require_labels(train.labels, values["method"]["name"], values["model"]["outputs"], sets)
+    require_labels(train.labels, config.method.name, config.model.outputs, train.table.get("db"))
     return parts
 
 
 # === Model ===
 
 
-def _make_model(values, data, fold, train_labels):
-    model, method = values["model"], values["method"]
+def _make_model(config: Configuration, data: FaceData, fold: Fold, train_labels: Labels) -> tuple[FaceModel, str]:
+    model, method = config.model, config.method
     loss_params, head_params = {}, {}
-    if "age" in model["outputs"]:
-        loss_params, head_params = _fit_method(method, train_labels, model["min_age"], model["max_age"])
+    if "age" in model.outputs:
+        loss_params, head_params = _fit_method(method, train_labels, model.min_age, model.max_age)
     return make_model(
-        model["model_name"],
-        method["name"],
-        weights=model["weights"],
-        image_size=model["img_size"],
-        outputs=model["outputs"],
-        min_age=model["min_age"],
-        max_age=model["max_age"],
-        decode=method["decode"],
-        method_params={**method["params"], **loss_params},
+        model.model_name,
+        method.name,
+        weights=model.weights,
+        image_size=model.img_size,
+        outputs=model.outputs,
+        min_age=model.min_age,
+        max_age=model.max_age,
+        decode=method.decode,
+        method_params={**method.params, **loss_params},
         head_params=head_params,
-        dropout=model["dropout"],
-        batch_norm_momentum=model["batch_norm_momentum"],
-        crop=data_side.crop_geometry(data),
-        provenance=_provenance(values, data, fold, train_labels),
+        dropout=model.dropout,
+        batch_norm_momentum=model.batch_norm_momentum,
+        crop=crop_geometry(data),
+        provenance=_provenance(config, data, fold, train_labels),
     )
 
 
-def _provenance(values, data, fold, train_labels):
-    kept = {key: values["data"][key] for key in ("age_label", *data_side.SPLIT_KEYS)}
+def _provenance(config: Configuration, data: FaceData, fold: Fold, train_labels: Labels) -> dict[str, Any]:
+    kept = {key: getattr(config.data, key) for key in ("age_label", *SPLIT_KEYS)}
     return {
         "db": data.names[0] if len(data.names) == 1 else list(data.names),
-        "csv": values["data"]["csv"],
-        "backbone": values["model"]["model_name"],
+        "csv": config.data.csv,
+        "backbone": config.model.model_name,
         **kept,
         "fold": fold.name or None,
-        "seed": values["train"]["seed"],
+        "seed": config.train.seed,
         "versions": environment(),
         "trivial": trivial_predictions(train_labels),
     }
 
 
-def _fit_method(method, train_labels, min_age, max_age):
-    split_settings(method["name"], method["params"])  # unknown parameters end here
+def _fit_method(method: Method, train_labels: Labels, min_age: int, max_age: int) -> tuple[dict, dict]:
+    split_settings(method.name, method.params)  # unknown parameters end here
     try:
-        return fitted_settings(method["name"], method["params"], train_labels.age[:, 0], min_age, max_age)
+        return fitted_settings(method.name, method.params, train_labels.age[:, 0], min_age, max_age)
     except (TypeError, ValueError) as error:
-        raise UserError(f"A parameter of method {method['name']} is wrong: {error}") from error
+        raise UserError(f"A parameter of method {method.name} is wrong: {error}") from error
 
 
-def trivial_predictions(labels):
+def trivial_predictions(labels: Labels) -> dict[str, Any]:
     """What a predictor without a model would say: the training median age and the majority gender, where known."""
     known = labels.age[~np.isnan(labels.age[:, 0]), 0]
     genders = labels.gender[labels.gender >= 0]
@@ -142,7 +171,7 @@ def trivial_predictions(labels):
 # === Folder ===
 
 
-def check_same_division(data, fold, folder, resume):
+def check_same_division(data: FaceData, fold: Fold, folder: Path, resume: bool) -> None:
     """UserError where a run that is resumed was divided otherwise: the table has changed since."""
     file = folder / "split.csv"
     if not resume or not file.is_file():
@@ -175,18 +204,18 @@ def _report_clipped(parts, model):
             print(f"{name}: {clipped} ages lie outside {head.min_age}..{head.max_age}; the loss clips them.")
 
 
-def _callbacks(values, folder, resume):
+def _callbacks(config: Configuration, folder: Path, resume: bool) -> list[keras.callbacks.Callback]:
     callbacks = []
-    if values["wandb"]["project"] is not None:
-        name = values["wandb"]["name"] or folder.name
+    if config.wandb.project is not None:
+        name = config.wandb.name or folder.name
         try:
-            logger = wandb_callback(values["wandb"]["project"], name=name, config=values, folder=folder)
+            logger = wandb_callback(config.wandb.project, name=name, config=asdict(config), folder=folder)
         except UserError:
             if not resume:
                 shutil.rmtree(folder)
             raise
         callbacks.append(logger)
-    if values["train"]["tensorboard"]:
+    if config.train.tensorboard:
         callbacks.append(tensorboard_callback(folder))
     return callbacks
 
@@ -194,14 +223,16 @@ def _callbacks(values, folder, resume):
 # === After training ===
 
 
-def evaluate_parts(folder, parts, data, batch_size, resamples):
+def evaluate_parts(
+    folder: str | Path, parts: Mapping[str, Part], data: FaceData, batch_size: int, resamples: int
+) -> dict[str, dict]:
     """Evaluate the best checkpoint of a fold on its validation and test parts; writes val/ and test/.
 
     Returns:
         {part: evaluation} of `faces.report.evaluate_columns`.
     """
     model = load_model(Path(folder) / CHECKPOINT_NAME)
-    edges = data_side.group_edges(data.names)
+    edges = group_edges(data.names)
     evaluations = {}
     for name in ("val", "test"):
         part = parts[name]
@@ -221,7 +252,7 @@ def _headline(evaluation):
     return ", ".join([*parts, f"{evaluation['n']} images"])
 
 
-def _finish(folder, recorder, recipe, evaluations, first_weights, overrides, started):
+def _finish(folder, recorder, seed, evaluations, first_weights, overrides, started):
     """Write run.json and metrics.json; a fold with metrics.json is finished, so its resume state goes."""
     val = evaluations.get("val", {})
     facts = {
@@ -233,7 +264,7 @@ def _finish(folder, recorder, recipe, evaluations, first_weights, overrides, sta
         "epochs": len(recorder.history),
         "seconds": round(time.monotonic() - started, 1),
         "weights": first_weights,
-        "seed": recipe.seed,
+        "seed": seed,
         "versions": environment(),
     }
     write_json(folder / "run.json", facts)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,14 +13,24 @@ import pandas as pd
 from faces.errors import UserError
 from faces.report import evaluate_columns
 from faces.report.files import make_folder, write_json
+from faces.splits.protocols import Fold
+from keras_impl.configuration import Configuration
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
 from keras_impl.experiment.fold import check_same_division, make_parts, prepare_fold, run_fold
+from keras_impl.input.face_data import FaceData
 
 FOLD_METRICS = ("age_mae", "age_cs5", "age_group_accuracy", "gender_accuracy")
 
 
-def run_folds(values, data, folds, recipe, open_folder, *, overrides=None):
+def run_folds(
+    config: Configuration,
+    data: FaceData,
+    folds: Sequence[Fold],
+    open_folder: Callable[[], tuple[Path, bool]],
+    *,
+    overrides: Mapping[str, str] | None = None,
+) -> Path:
     """Train one model a fold and evaluate every test image with the model that never saw its person.
 
     A fold that is finished is not trained again when a run is resumed. The evaluation of all test images together
@@ -27,9 +39,9 @@ def run_folds(values, data, folds, recipe, open_folder, *, overrides=None):
     Args: see `keras_impl.experiment.fold.run_fold`; each fold gets a folder in that of the run.
     """
     for fold in folds:
-        make_parts(values, data, fold)  # a fold without labels ends the run before the first one trains
+        make_parts(config, data, fold)  # a fold without labels ends the run before the first one trains
     with make_strategy():
-        prepare_fold(values, data, folds[0], recipe)
+        prepare_fold(config, data, folds[0])
     folder, resume = open_folder()
     for number, fold in enumerate(folds, start=1):
         fold_folder = make_folder(folder / folder_name(fold))
@@ -39,24 +51,24 @@ def run_folds(values, data, folds, recipe, open_folder, *, overrides=None):
             continue
         print(f"\nFold {fold.name} ({number} of {len(folds)})")
         keras.backend.clear_session()  # 82 models of a leave-one-person-out run would not fit into memory
-        run_fold(values, data, fold, recipe, lambda path=fold_folder: (path, resume), overrides=overrides, brief=True)
-    _combine(values, data, folds, folder, overrides or {})
+        run_fold(config, data, fold, lambda path=fold_folder: (path, resume), overrides=overrides, brief=True)
+    _combine(data, folds, folder, overrides or {}, config.run.bootstrap)
     return folder
 
 
-def folder_name(fold):
+def folder_name(fold: Fold) -> str:
     """A name for the folder of a fold that stays below that of the run, whatever a person's identity is."""
     plain = re.sub(r"[^\w.-]", "_", fold.name)[:60]
     digest = hashlib.sha256(fold.name.encode("utf-8", "backslashreplace")).hexdigest()[:8]
     return f"fold_{plain}" if plain == fold.name else f"fold_{plain}_{digest}"
 
 
-def _combine(values, data, folds, folder, overrides):
+def _combine(data, folds, folder, overrides, resamples):
     """Evaluate the test images of all folds together; writes test/, run.json and metrics.json."""
     folders = [folder / folder_name(fold) for fold in folds]
     columns = pd.concat([_tested(path).assign(fold=fold.name) for path, fold in zip(folders, folds, strict=True)])
     columns = columns.reset_index(drop=True)
-    together = evaluate_columns(columns, resamples=values["run"]["bootstrap"])
+    together = evaluate_columns(columns, resamples=resamples)
     facts = {"db": ", ".join(data.names), "split": f"test images of {len(folds)} folds", "checkpoint": str(folder)}
     write_evaluation(columns, {**together, **facts}, folder / "test", read_faces=data.read_faces)
     each = [json.loads((path / "metrics.json").read_text()) for path in folders]

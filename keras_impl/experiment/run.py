@@ -1,28 +1,30 @@
 """`train.py` without hydra: plain configuration values -> a finished run folder."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from faces.errors import UserError
 from faces.report import write_sweep_report
-from keras_impl.backbones import check_backbone
-from keras_impl.checks import require_number, require_one_of, require_whole
-from keras_impl.devices import set_precision
+from keras_impl.configuration import Configuration, read_configuration
+from keras_impl.devices import check_backend, set_precision
 from keras_impl.experiment.fold import run_fold
 from keras_impl.experiment.folds import run_folds
-from keras_impl.input import face_data as data_side
-from keras_impl.input.augment import Augmentation
-from keras_impl.input.images import CACHES
-from keras_impl.model import check_names
-from keras_impl.training.first_weights import check_weights
-from keras_impl.training.recipe import Recipe
+from keras_impl.input.face_data import SPLIT_KEYS, divide, load_data
 
 
-def run(values, *, config_text, folder=None, overrides=None):
+def run(
+    values: Mapping[str, Mapping[str, Any]],
+    *,
+    config_text: str,
+    folder: str | Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Path:
     """Train and evaluate one model as the configuration says.
 
     Args:
-        values: the keys of src/config.yaml as nested dicts.
+        values: the keys of src/config.yaml, {section: {key: value}}.
         config_text: the same as YAML, for the run folder.
         folder: of the run in a sweep; None makes runs/<time>_<db>_<backbone>_<method>.
         overrides: what the command line changed, {key: value}, for the table of a sweep.
@@ -33,63 +35,47 @@ def run(values, *, config_text, folder=None, overrides=None):
     Raises:
         UserError: bad input; nothing has been written then.
     """
-    recipe = make_recipe(values)
-    _check_values(values)
-    check_names(values["method"]["name"], values["model"]["outputs"])
-    check_backbone(values["model"]["model_name"], values["model"]["img_size"])
-    set_precision(recipe.mixed_precision)
-    section = values["data"]
-    packed = {"pack_size": values["model"]["img_size"], "packed_dir": section["packed_dir"]}
-    packed = packed if section["cache"] == "packed" else {}
-    data = data_side.load_data(**{key: section[key] for key in ("db", "root", "csv", "meta_dir", "limit")}, **packed)
-    folds = data_side.divide(data, **{key: section[key] for key in data_side.SPLIT_KEYS})
+    config = read_configuration(values)
+    check_backend(config.train, mixup=config.augment.mixup > 0)
+    set_precision(config.train.mixed_precision)
+    section = config.data
+    data = load_data(
+        section.db,
+        root=section.root,
+        csv=section.csv,
+        meta_dir=section.meta_dir,
+        limit=section.limit,
+        pack_size=config.model.img_size if section.cache == "packed" else None,
+        packed_dir=section.packed_dir,
+    )
+    folds = divide(data, **{key: getattr(section, key) for key in SPLIT_KEYS})
 
-    def open_folder():
-        return _open_run_folder(values, config_text, folder)
+    def open_folder() -> tuple[Path, bool]:
+        return _open_run_folder(config, config_text, folder)
 
-    train, what = (run_fold, folds[0]) if len(folds) == 1 else (run_folds, folds)
-    run_folder = train(values, data, what, recipe, open_folder, overrides=overrides)
+    if len(folds) == 1:
+        run_folder = run_fold(config, data, folds[0], open_folder, overrides=overrides)
+    else:
+        run_folder = run_folds(config, data, folds, open_folder, overrides=overrides)
     if folder is not None:
         write_sweep_report(run_folder.parent)
     return run_folder
 
 
-def make_recipe(values):
-    """`train`, `augment` and `weighting` as a checked Recipe; `model.batch_size` stands for `train.batch_size`."""
-    train = {key: value for key, value in values["train"].items() if key != "resume"}
-    if values["model"]["batch_size"] is not None:
-        train["batch_size"] = values["model"]["batch_size"]
-    return Recipe(**train, augmentation=Augmentation(**values["augment"]), weighting=values["weighting"])
-
-
-def _check_values(values):
-    """UserError for what would otherwise come to light only after the data was read or the run folder made."""
-    data, model = values["data"], values["model"]
-    require_one_of("train.resume", values["train"]["resume"], (True, False))
-    require_one_of("data.cache", data["cache"], (*CACHES, "packed"))
-    data_side.check_data_values(data)
-    for name in ("dropout", "batch_norm_momentum"):
-        if name == "dropout" or model[name] is not None:
-            require_number(f"model.{name}", model[name], ">= 0 and below 1", lambda value: 0 <= value < 1)
-    require_whole("run.bootstrap", values["run"]["bootstrap"], least=1)
-    check_weights(model["weights"])
-
-
 # === Run folder ===
 
 
-def _open_run_folder(values, config_text, folder):
+def _open_run_folder(config: Configuration, config_text: str, folder: str | Path | None) -> tuple[Path, bool]:
     """(run folder with the configuration in it, whether it is resumed)."""
-    runs = Path(values["run"]["dir"])
-    if values["train"]["resume"]:
+    runs = Path(config.run.dir)
+    if config.train.resume:
         unfinished = _unfinished_run(runs, config_text)
         if unfinished is not None:
             return unfinished, True
         print(f"No unfinished run of this configuration below {runs}: a new one starts. A finished one is not resumed.")
     if folder is None:
-        db = "+".join(data_side.db_names(values["data"]["db"]))
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}_{db}_{values['model']['model_name']}"
-        folder = runs / f"{name}_{values['method']['name']}"
+        words = (time.strftime("%Y%m%d-%H%M%S"), "+".join(config.data.names), config.model.model_name)
+        folder = runs / "_".join([*words, config.method.name])
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +85,7 @@ def _open_run_folder(values, config_text, folder):
     return folder, False
 
 
-def _unfinished_run(runs, config_text):
+def _unfinished_run(runs: Path, config_text: str) -> Path | None:
     """The newest folder below `runs` without a result and with the same configuration but for train.resume."""
     wanted = _without_resume(config_text)
     for config in sorted(runs.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True):
@@ -109,5 +95,5 @@ def _unfinished_run(runs, config_text):
     return None
 
 
-def _without_resume(config_text):
+def _without_resume(config_text: str) -> list[str]:
     return [line for line in config_text.splitlines() if line.strip() not in ("resume: true", "resume: false")]

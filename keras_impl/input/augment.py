@@ -4,56 +4,15 @@ What happens to a batch is a function of (seed, epoch, step), not of a state, so
 that the uninterrupted one would have seen.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from faces.errors import UserError
+from keras_impl.configuration import Augmentation
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Strength of each augmentation; 0 turns it off.
-
-    Attributes:
-        flip: 1 mirrors half of the faces, 0.5 a quarter.
-        shift: largest shift, share of the image. scale: largest change of size, share. rotate: largest angle, degrees.
-        brightness: largest change, share of the value range. contrast: largest change of the factor.
-        erase: probability of painting a rectangle of 2-20 % of the image grey (Zhong et al., Random Erasing Data
-            Augmentation, AAAI 2020).
-        mixup: alpha of the Beta distribution of the mixing share (Zhang et al., mixup: Beyond Empirical Risk
-            Minimization, ICLR 2018).
-    """
-
-    flip: float = 1.0
-    shift: float = 0.0
-    scale: float = 0.0
-    rotate: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    erase: float = 0.0
-    mixup: float = 0.0
-
-    def __post_init__(self):
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LIMITS[item.name]:
-                limit = LIMITS[item.name]
-                raise UserError(f"augment.{item.name} must be a number from 0 to {limit}. Received: {value}")
-
-
-LIMITS = {
-    "flip": 1,
-    "shift": 0.5,
-    "scale": 0.5,
-    "rotate": 180,
-    "brightness": 1,
-    "contrast": 1,
-    "erase": 1,
-    "mixup": 10,
-}
-NO_AUGMENTATION = Augmentation(flip=0.0)
+NO_AUGMENTATION = Augmentation(flip=0, shift=0, scale=0, rotate=0, brightness=0, contrast=0, erase=0, mixup=0)
 ERASED_SHARE = (0.02, 0.2)  # of the image
 ERASED_ASPECT = (0.3, 1 / 0.3)  # height by width
 GREY = 127

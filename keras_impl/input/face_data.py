@@ -18,7 +18,6 @@ from faces.label_files.label_table import write_table
 from faces.labels import ADIENCE_EDGES
 from faces.splits.lists import read_split_list
 from faces.splits.protocols import Fold, SplitOptions, make_folds
-from keras_impl.checks import require_number, require_whole
 from keras_impl.input.labels import make_arrays
 
 _log = logging.getLogger(__name__)
@@ -116,8 +115,8 @@ def _packed_rows(packs):
 
 def db_names(db):
     """Names of data sets as a tuple; UserError for none, an unknown one, or one twice."""
-    names = (db,) if isinstance(db, str) else tuple(db) if isinstance(db, list | tuple) else ()
-    if not names or not all(isinstance(name, str) for name in names):
+    names = (db,) if isinstance(db, str) else tuple(db)
+    if not names:
         raise UserError(f"data.db must name a data set, or be a list of names. Received: {db}")
     for name in names:
         get_dataset(name)
@@ -223,8 +222,6 @@ def _make_sample(folder, meta):
 
 def first_rows(table, limit):
     """The first `limit` rows (None: all) in the order of a hash of img_path, whatever the order of the table."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise UserError(f"The limit on the rows must be a whole number >= 1. Received: {limit}")
     if limit is None or limit >= len(table):
         return table
     order = [hashlib.sha256(str(path).encode("utf-8", "backslashreplace")).digest() for path in table["img_path"]]
@@ -317,15 +314,11 @@ def _chosen(folds, name, protocol):
 def sample_weights(data, weights):
     """(N,) weight of each row: that of its data set, 1 where no weights are given.
 
-    Raises:
-        UserError: not one positive number for each data set.
+    Args:
+        weights: one positive number for each data set, or None.
     """
     if weights is None:
         return np.ones(len(data.table), np.float32)
-    if not isinstance(weights, list | tuple) or len(weights) != len(data.names):
-        raise UserError(f"data.db_weights must be one number for each of {', '.join(data.names)}. Received: {weights}")
-    for weight in weights:
-        require_number("Each of data.db_weights", weight, "> 0", lambda value: value > 0)
     if len(data.names) == 1:
         return np.full(len(data.table), weights[0], np.float32)
     return data.table["db"].map(dict(zip(data.names, weights, strict=True))).to_numpy(np.float32)
@@ -374,19 +367,3 @@ def require_labels(labels, method, outputs, names=None):
             raise UserError(f"No training row of {db} has a usable {' or '.join(unused)}. {_HINTS[unused[0]]}")
         for name in unused:
             print(f"{db} has no usable {name}: it trains the other output only.")
-
-
-def check_data_values(data):
-    """UserError for values of the `data` section that can be judged without reading anything."""
-    db_names(data["db"])
-    for name in ("root", "csv", "meta_dir", "cache_dir", "packed_dir"):
-        if not isinstance(data[name], str) and (data[name] is not None or name.endswith("_dir")):
-            raise UserError(f"data.{name} must be a path. Received: {data[name]!r}")
-    lists = data["split_csv"].values() if isinstance(data["split_csv"], dict) else [data["split_csv"] or ""]
-    if not all(isinstance(path, str) for path in lists):
-        raise UserError(f"data.split_csv must be FILE or {{train: FILE, test: FILE}}. Received: {data['split_csv']!r}")
-    for name in ("val_share", "test_share"):
-        require_number(f"data.{name}", data[name], ">= 0 and below 1", lambda value: 0 <= value < 1)
-    if data["limit"] is not None:
-        require_whole("data.limit", data["limit"], least=1)
-    require_whole("data.folds", data["folds"], least=2)

@@ -5,6 +5,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from faces.errors import UserError
 from faces.images import read_and_resize
 
-CACHES = ("memory", "disk", "none")
+Cache = Literal["memory", "disk", "none"]
 
 
 class FaceImages:
@@ -25,8 +26,6 @@ class FaceImages:
     """
 
     def __init__(self, paths, size, *, cache="memory", cache_folder="data/cache", workers=None, progress=True):
-        if cache not in CACHES:
-            raise UserError(f"data.cache must be one of {', '.join(CACHES)}. Received: {cache!r}")
         self.paths, self.size = [os.fspath(path) for path in paths], size
         self._pool = ThreadPoolExecutor(workers or os.cpu_count())
         self._progress = progress

@@ -1,14 +1,14 @@
 """Labels of faces as arrays: packed from a label table, with a weight that is 0 where a label is unknown."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from faces.errors import UserError
 from faces.labels import UNKNOWN_GENDER, gender_index
 from keras_impl.methods import METHODS
 
-AGE_LABELS = ("real", "apparent")
+AgeLabel = Literal["real", "apparent"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,6 @@ class Labels:
 
 def make_labels(table, *, age_label="real"):
     """Label table -> Labels. With age_label="apparent" the age is the annotators' mean and its spread is used."""
-    if age_label not in AGE_LABELS:
-        raise UserError(f"data.age_label must be one of {', '.join(AGE_LABELS)}. Received: {age_label!r}")
     apparent = age_label == "apparent"
     sources = ("apparent_age" if apparent else "age", "apparent_age_std" if apparent else None, "age_low", "age_high")
     columns = [

@@ -20,7 +20,7 @@ class Part:
     images: FaceImages | None = None
 
 
-def make_parts(table, split, *, age_label="real", weights=None):
+def divide_table(table, split, *, age_label="real", weights=None):
     """{"train", "val", "test"} -> Part. UserError if nothing is left to train on.
 
     Args:

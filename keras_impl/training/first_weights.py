@@ -15,16 +15,6 @@ START_KEYS = ("name", "dtype", "decode", "initial_bias", "initial_noise", "leaf_
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer after which the ImageNet weights count as out of reach
 
 
-def check_weights(weights):
-    """UserError unless `weights` is a word that `make_model` knows or an existing .keras file."""
-    if weights is None or weights in ("auto", "imagenet"):
-        return
-    if not str(weights).endswith(".keras"):
-        raise UserError(f"model.weights must be auto, imagenet, null or a .keras file. Received: {weights!r}")
-    if not Path(weights).is_file():
-        raise UserError(f"The checkpoint {weights} does not exist.")
-
-
 def make_model(backbone, method, *, weights="auto", **settings):
     """(FaceModel, a sentence on its first weights).
 
@@ -34,7 +24,6 @@ def make_model(backbone, method, *, weights="auto", **settings):
             the same, but an error where they cannot be had; None: from scratch; a `.keras` path: fine-tune from it,
             also at another image size.
     """
-    check_weights(weights)
     if weights is None:
         return build_model(backbone, method, **settings), "from scratch"
     if str(weights).endswith(".keras"):

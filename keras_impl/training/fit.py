@@ -2,16 +2,23 @@
 
 import logging
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
+from keras_impl.configuration import Augmentation, Recipe
 from keras_impl.devices import compiles_steps
 from keras_impl.input.augment import make_augmenter, make_keras_cv_augmenter
 from keras_impl.input.batches import steps_per_epoch
 from keras_impl.input.device_augment import make_device_augmenter
 from keras_impl.input.labels import make_arrays
+from keras_impl.input.parts import Part
 from keras_impl.input.pipeline import make_evaluation_input, make_training_input
 from keras_impl.methods import METHODS
+from keras_impl.model import FaceModel
 from keras_impl.training.averaging import AveragedWeights
 from keras_impl.training.optimizers import make_optimizer, make_schedule
 from keras_impl.training.recorder import RunRecorder
@@ -20,14 +27,26 @@ from keras_impl.weighting import age_weights
 _log = logging.getLogger(__name__)
 
 
-def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
+def fit(
+    model: FaceModel,
+    parts: Mapping[str, Part],
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    augmentation: Augmentation,
+    weighting: Mapping[str, Any],
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> RunRecorder:
     """Train a model on parts["train"], choosing the epoch by parts["val"]; the best checkpoint is in `folder`.
 
     Args:
-        model: FaceModel.
-        parts: of `make_parts`, with images.
-        recipe: Recipe.
+        model: what is trained.
+        parts: "train" and "val" of `keras_impl.input.parts.divide_table`, with images.
+        recipe: the section `train` of the configuration.
         folder: run folder, existing.
+        augmentation: strengths of the augmentation.
+        weighting: arguments of `keras_impl.weighting.age_weights`.
         resume: continue from the state in `folder`.
         callbacks: further Keras callbacks.
 
@@ -50,7 +69,8 @@ def fit(model, parts, recipe, folder, *, resume=False, callbacks=()):
             # At the start of a phase the uninterrupted run has a new optimizer too.
             recorder.restore(model, optimizer=done > start)
             print(f"Resuming after epoch {done} of {recipe.epochs}.")
-        _fit_phase(model, train, val, recipe, steps, max(done, start), stop, callbacks)
+        epochs = range(max(done, start), stop)
+        _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting, callbacks)
     return recorder
 
 
@@ -71,11 +91,14 @@ def _phases(recipe):
     return [phase for phase in phases if phase[1] < phase[2]]
 
 
-def compile_model(model, recipe, steps, first_epoch):
-    """Give a FaceModel the optimizer, its schedule and the losses of a Recipe.
+def compile_model(model: FaceModel, recipe: Recipe, steps: int, first_epoch: int) -> None:
+    """Give a model the optimizer, its schedule and the losses of a recipe.
 
     Args:
-        steps: of an epoch. first_epoch: where the schedule goes on, counted from 0.
+        model: what is trained.
+        recipe: the section `train` of the configuration.
+        steps: of an epoch.
+        first_epoch: where the schedule goes on, counted from 0.
     """
     total = recipe.epochs * steps
     schedule = make_schedule(
@@ -110,8 +133,8 @@ def _make_recorder(model, val, recipe, folder, average):
     return RunRecorder(folder, monitor=monitor, maximize=maximize, patience=recipe.early_stopping, average=average)
 
 
-def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callbacks):
-    age_weight = age_weights(train.labels.age[:, 0], **recipe.weighting).astype(np.float32)
+def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting, callbacks):
+    age_weight = age_weights(train.labels.age[:, 0], **weighting).astype(np.float32)
     train_arrays = make_arrays(
         train.labels,
         method=model.method,
@@ -124,9 +147,9 @@ def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callba
         train_arrays,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
-        epochs=range(first_epoch, last_epoch),
+        epochs=epochs,
         steps=steps,
-        **_augmenters(model, recipe, steps),
+        **_augmenters(model, recipe, augmentation, steps),
     )
     validation = None
     if len(val.table):
@@ -134,8 +157,8 @@ def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callba
         validation = make_evaluation_input(val.images, arrays, batch_size=recipe.batch_size)
     model.fit(
         batches,
-        initial_epoch=first_epoch,
-        epochs=last_epoch,
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
         steps_per_epoch=steps,
         validation_data=validation,
         callbacks=callbacks,
@@ -144,10 +167,10 @@ def _fit_phase(model, train, val, recipe, steps, first_epoch, last_epoch, callba
     )
 
 
-def _augmenters(model, recipe, steps):
+def _augmenters(model, recipe, augmentation, steps):
     """Arguments `augment` and `tensor_augment` of `make_training_input`."""
     makers = {"opencv": make_augmenter, "device": make_device_augmenter}
-    augment = makers[recipe.augment](recipe.augmentation, recipe.seed) if recipe.augment in makers else None
+    augment = makers[recipe.augment](augmentation, recipe.seed) if recipe.augment in makers else None
     if "progress" in METHODS[model.method].needs:
         augment = _add_progress(augment, steps, recipe.epochs * steps)
     return {"augment": augment, "tensor_augment": make_keras_cv_augmenter() if recipe.augment == "keras_cv" else None}

@@ -2,8 +2,7 @@
 
 import keras
 
-from faces.errors import UserError
-from keras_impl.checks import require_number
+from faces.errors import look_up
 
 
 def make_schedule(name, lr, *, total_steps, warmup_steps=0):
@@ -13,10 +12,7 @@ def make_schedule(name, lr, *, total_steps, warmup_steps=0):
         name: "constant"; "steps": lr x 1, .2, .04, .008, changing at each quarter of the training; "cosine": linear
             warm-up to lr, then half a cosine down to 0.
     """
-    if name not in SCHEDULES:
-        raise UserError(f"Unknown schedule {name!r}. Expected one of: {', '.join(SCHEDULES)}")
-    require_number("train.lr", lr, "above 0", lambda value: value > 0)
-    return SCHEDULES[name](lr, total_steps, warmup_steps)
+    return look_up(SCHEDULES, name, "schedule")(lr, total_steps, warmup_steps)
 
 
 def _constant(lr, total_steps, warmup_steps):
@@ -54,19 +50,11 @@ def make_optimizer(name, schedule, *, weight_decay=0.0, clip_norm=None, ema=None
         clip_norm: largest norm of the whole gradient, None for no clipping.
         ema: momentum of the exponential moving average of the weights, None for none.
     """
-    if str(name).lower() not in OPTIMIZERS:
-        raise UserError(f"Unknown optimizer {name!r}. Expected one of: {', '.join(OPTIMIZERS)}")
-    require_number("train.weight_decay", weight_decay, ">= 0", lambda value: value >= 0)
-    if clip_norm is not None:
-        require_number("train.clip_norm", clip_norm, "above 0, or null", lambda value: value > 0)
-    if ema is not None:
-        require_number("train.ema", ema, "between 0 and 1, or null", lambda value: 0 < value < 1)
+    make = look_up(OPTIMIZERS, name.lower(), "optimizer")
     average = {"use_ema": True, "ema_momentum": ema} if ema else {}
     # AdamW refuses None and the others skip a decay of None.
-    decay = weight_decay if weight_decay or str(name).lower() == "adamw" else None
-    optimizer = OPTIMIZERS[str(name).lower()](
-        learning_rate=schedule, weight_decay=decay, global_clipnorm=clip_norm, **average
-    )
+    decay = weight_decay if weight_decay or name.lower() == "adamw" else None
+    optimizer = make(learning_rate=schedule, weight_decay=decay, global_clipnorm=clip_norm, **average)
     if decay is not None:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

@@ -10,7 +10,7 @@ import pytest
 from faces.errors import UserError
 from faces.images import read_rgb
 from keras_impl.checkpoint import load_model
-from keras_impl.experiment.run import make_recipe
+from keras_impl.configuration import read_configuration
 from keras_impl.predictor import Predictor
 
 
@@ -176,8 +176,8 @@ def test_ages_outside_the_grid_are_counted_and_stay_in_the_metric(train_in_proce
 
 
 def test_batch_size_of_the_model_section_is_an_alias(run_config):
-    assert make_recipe(run_config("model.batch_size=5")[0]).batch_size == 5
-    assert make_recipe(run_config("train.batch_size=6")[0]).batch_size == 6
+    assert read_configuration(run_config("model.batch_size=5")[0]).train.batch_size == 5
+    assert read_configuration(run_config("train.batch_size=6")[0]).train.batch_size == 6
 
 
 def test_prediction_from_python_equals_the_report(train_in_process, in_face_folder):

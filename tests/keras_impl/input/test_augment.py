@@ -1,14 +1,17 @@
 """Augmentation: a function of (seed, epoch, step) that does to the images what it says."""
 
+from dataclasses import replace
+
 import cv2
 import keras
 import numpy as np
 import pytest
 
-from faces.errors import UserError
-from keras_impl.input.augment import NO_AUGMENTATION, Augmentation, Draws, affine_matrices, make_augmenter
+from keras_impl.input.augment import NO_AUGMENTATION, Draws, affine_matrices, make_augmenter
 
-STRONG = Augmentation(flip=1.0, shift=0.1, scale=0.2, rotate=20, brightness=0.2, contrast=0.3, erase=0.5, mixup=0.4)
+STRONG = replace(
+    NO_AUGMENTATION, flip=1.0, shift=0.1, scale=0.2, rotate=20, brightness=0.2, contrast=0.3, erase=0.5, mixup=0.4
+)
 SIZE = 24
 
 
@@ -57,7 +60,7 @@ def test_no_strength_is_the_identity():
 
 @pytest.mark.parametrize(("flip", "low", "high"), [(1.0, 0.35, 0.65), (0.5, 0.13, 0.37)])
 def test_flip_mirrors_its_share_and_nothing_else(flip, low, high):
-    images, result = batch(128)[0], augmented(Augmentation(flip=flip), data=batch(128))[0]
+    images, result = batch(128)[0], augmented(replace(NO_AUGMENTATION, flip=flip), data=batch(128))[0]
     same = (result == images).all(axis=(1, 2, 3))
     mirrored = (result == images[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same ^ mirrored).all()
@@ -101,7 +104,7 @@ def test_affine_is_that_of_opencv(flip, shift, zoom, degrees):
 
 @pytest.mark.parametrize("name", ["shift", "scale", "rotate"])
 def test_movement_alone_keeps_values_in_range(name):
-    strength = Augmentation(flip=0, **{name: {"shift": 0.2, "scale": 0.3, "rotate": 30}[name]})
+    strength = replace(NO_AUGMENTATION, **{name: {"shift": 0.2, "scale": 0.3, "rotate": 30}[name]})
     images, result = batch()[0], augmented(strength)[0]
     assert result.min() >= images.min() and result.max() <= images.max()
     assert (change(result, images) > 0.5).mean() > 0.8
@@ -110,14 +113,17 @@ def test_movement_alone_keeps_values_in_range(name):
 def test_brightness_adds_one_value_an_image():
     images = np.full((64, SIZE, SIZE, 3), 100, np.uint8)
     labels = {"gender": np.zeros(64, np.int32)}
-    result = augmented(Augmentation(flip=0, brightness=0.2), data=(images, labels, {"gender": np.ones(64)}))[0]
+    result = augmented(replace(NO_AUGMENTATION, brightness=0.2), data=(images, labels, {"gender": np.ones(64)}))[0]
     added = result[:, 0, 0, 0].astype(int) - 100
     assert np.ptp(result, axis=(1, 2, 3)).max() == 0
     assert np.abs(added).max() <= 0.2 * 255 and added.min() < -20 and added.max() > 20
 
 
 def test_contrast_scales_about_the_mean():
-    images, result = batch(64)[0].astype(np.float32), augmented(Augmentation(flip=0, contrast=0.3), data=batch(64))[0]
+    images, result = (
+        batch(64)[0].astype(np.float32),
+        augmented(replace(NO_AUGMENTATION, contrast=0.3), data=batch(64))[0],
+    )
     ratio = result.std(axis=(1, 2)) / images.std(axis=(1, 2))
     assert ratio.min() >= 0.7 - 0.01 and ratio.max() <= 1.3 + 0.01 and np.ptp(ratio) > 0.2
     np.testing.assert_allclose(result.mean(axis=(1, 2)), images.mean(axis=(1, 2)), atol=3)
@@ -126,7 +132,7 @@ def test_contrast_scales_about_the_mean():
 def test_erase_paints_one_grey_rectangle():
     images = np.full((64, SIZE, SIZE, 3), 10, np.uint8)
     labels = {"gender": np.zeros(64, np.int32)}
-    result = augmented(Augmentation(flip=0, erase=0.5), data=(images, labels, {"gender": np.ones(64)}))[0]
+    result = augmented(replace(NO_AUGMENTATION, erase=0.5), data=(images, labels, {"gender": np.ones(64)}))[0]
     erased = (result == 127).all(axis=-1)
     assert (erased | (result == 10).all(axis=-1)).all()
     share = erased.mean(axis=(1, 2))
@@ -144,7 +150,7 @@ def test_mixup_mixes_images_as_it_says_of_the_labels():
     images = np.broadcast_to(ages[:, 0, None, None, None], (count, SIZE, SIZE, 3)).astype(np.uint8)
     labels = {"age": ages, "gender": np.arange(count, dtype=np.int32) % 2}
     weights = {"age": (np.arange(count) % 3 > 0).astype(np.float32), "gender": np.full(count, 2.0, np.float32)}
-    result, mixed, mixed_weights = augmented(Augmentation(flip=0, mixup=0.4), data=(images, labels, weights))
+    result, mixed, mixed_weights = augmented(replace(NO_AUGMENTATION, mixup=0.4), data=(images, labels, weights))
     share, partner = mixed["mix_weight"], mixed["age_partner"][:, 0].astype(int)
     np.testing.assert_array_equal(mixed["age"], ages)
     assert sorted(partner) == list(range(count)) and (partner != np.arange(count)).sum() > count / 2
@@ -154,12 +160,6 @@ def test_mixup_mixes_images_as_it_says_of_the_labels():
     np.testing.assert_allclose(result, np.broadcast_to(expected[:, None, None, None], result.shape), atol=0.51)
     np.testing.assert_array_equal(mixed_weights["age"], weights["age"] * weights["age"][partner])
     np.testing.assert_array_equal(mixed_weights["gender"], weights["gender"])
-
-
-@pytest.mark.parametrize(("name", "value"), [("flip", 1.1), ("shift", -0.1), ("rotate", "far"), ("erase", True)])
-def test_strength_out_of_range(name, value):
-    with pytest.raises(UserError, match=rf"augment\.{name} must be a number from 0 to .* Received: {value}"):
-        Augmentation(**{name: value})
 
 
 @pytest.mark.slow

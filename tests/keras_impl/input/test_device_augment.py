@@ -12,12 +12,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_impl.input.augment import NO_AUGMENTATION, Augmentation, make_augmenter
+from keras_impl.input.augment import NO_AUGMENTATION, make_augmenter
 from keras_impl.input.device_augment import augment_batch, erase, make_device_augmenter, move, recolour
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = 24
-STRONG = Augmentation(shift=0.1, scale=0.2, rotate=20, brightness=0.2, contrast=0.3, erase=0.5, mixup=0.4)
+STRONG = replace(
+    NO_AUGMENTATION, flip=1, shift=0.1, scale=0.2, rotate=20, brightness=0.2, contrast=0.3, erase=0.5, mixup=0.4
+)
 
 
 def batch(count=12):

@@ -70,8 +70,3 @@ def test_interrupted_cache_leaves_no_file(files, tmp_path):
 def test_no_faces_at_all(tmp_path):
     assert len(FaceImages([], 8, cache="disk", cache_folder=tmp_path / "cache", progress=False)) == 0
     assert not (tmp_path / "cache").exists()
-
-
-def test_unknown_cache():
-    with pytest.raises(UserError, match=r"data\.cache must be one of memory, disk, none. Received: 'tape'"):
-        FaceImages([], 8, cache="tape")

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from faces.errors import UserError
 from keras_impl.input.labels import known_labels, make_arrays, make_labels
 from keras_impl.methods import METHODS
 
@@ -34,11 +32,6 @@ def test_labels_are_packed():
 def test_columns_that_are_not_there_are_unknown():
     labels = make_labels(pd.DataFrame({"img_path": ["a", "b"]}))
     assert np.isnan(labels.age).all() and labels.age.shape == (2, 4) and labels.gender.tolist() == [-1, -1]
-
-
-def test_unknown_age_label():
-    with pytest.raises(UserError, match=r"data\.age_label must be one of real, apparent. Received: 'guessed'"):
-        make_labels(pd.DataFrame({"img_path": ["a"]}), age_label="guessed")
 
 
 def test_weight_is_zero_where_the_label_is_unknown():

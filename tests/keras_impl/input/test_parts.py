@@ -6,14 +6,14 @@ import pytest
 
 from faces.errors import UserError
 from keras_impl.input.face_data import load_data
-from keras_impl.input.parts import load_images, make_parts
+from keras_impl.input.parts import divide_table, load_images
 
 TABLE = pd.DataFrame({"img_path": list("abcde"), "age": [1.0, 2, 3, 4, 5], "apparent_age": [6.0, 7, 8, 9, 10]})
 SPLIT = ["val", "train", None, "test", "train"]
 
 
 def test_each_part_has_its_rows_labels_and_weights():
-    parts = make_parts(TABLE, SPLIT, weights=np.float32([1, 2, 3, 4, 5]))
+    parts = divide_table(TABLE, SPLIT, weights=np.float32([1, 2, 3, 4, 5]))
     assert list(parts) == ["train", "val", "test"]
     for name, rows in (("train", [1, 4]), ("val", [0]), ("test", [3])):
         part = parts[name]
@@ -24,13 +24,13 @@ def test_each_part_has_its_rows_labels_and_weights():
 
 
 def test_apparent_ages_and_equal_weights():
-    parts = make_parts(TABLE, SPLIT, age_label="apparent")
+    parts = divide_table(TABLE, SPLIT, age_label="apparent")
     assert parts["train"].labels.age[:, 0].tolist() == [7, 10] and parts["train"].weights.tolist() == [1, 1]
 
 
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(UserError, match=r"The training part is empty\. Expected at least one row with split=train"):
-        make_parts(TABLE, ["val", "test", None, None, "test"])
+        divide_table(TABLE, ["val", "test", None, None, "test"])
 
 
 @pytest.mark.parametrize(("cache", "files_kept"), [("memory", 0), ("disk", 3), ("none", 0)])
@@ -38,7 +38,7 @@ def test_images_of_every_part(in_face_folder, cache, files_kept):
     """The test part is read once, at the end, so it takes no memory before."""
     data = load_data("sample")
     split = np.resize(np.array(["train", "val", "test", None], object), len(data.table))
-    parts = make_parts(data.table, split)
+    parts = divide_table(data.table, split)
     load_images(parts, data, 12, cache=cache, cache_folder=in_face_folder / "cache", progress=False)
     assert len(list(in_face_folder.glob("cache/*.npy"))) == files_kept
     seen = {name: part.images[np.arange(2)] for name, part in parts.items()}

@@ -1,18 +1,21 @@
 """Batches without TensorFlow: what tf.data gives, bit by bit, whichever index is asked for."""
 
 import threading
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
 from faces.errors import UserError
-from keras_impl.input.augment import Augmentation, make_augmenter
+from keras_impl.input.augment import NO_AUGMENTATION, make_augmenter
 from keras_impl.input.tf_data import make_evaluation_dataset, make_training_dataset
 from keras_impl.input.threaded import EvaluationBatches, TrainingBatches
 from tests.keras_impl.input.noisy_faces import NoisyFaces, make_noisy, noisy_arrays
 
-STRONG = Augmentation(shift=0.1, scale=0.2, rotate=20, brightness=0.2, contrast=0.3, erase=0.5, mixup=0.4)
+STRONG = replace(
+    NO_AUGMENTATION, flip=1, shift=0.1, scale=0.2, rotate=20, brightness=0.2, contrast=0.3, erase=0.5, mixup=0.4
+)
 
 
 def assert_equal_batches(batches, expected):

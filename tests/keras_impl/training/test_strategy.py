@@ -16,10 +16,10 @@ import keras, numpy as np, pandas as pd
 from keras_impl.heads import DistributionHead, GenderHead
 from keras_impl.input.labels import Labels
 from keras_impl.model import FaceModel
-from keras_impl.input.augment import Augmentation
 from keras_impl.training.fit import fit
 from keras_impl.input.parts import Part
-from keras_impl.training.recipe import Recipe
+from keras_impl.input.augment import NO_AUGMENTATION
+from tests.configurations import configured
 
 class Images:
     size = 16
@@ -44,8 +44,12 @@ def train(scope):
         backbone = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
         model = FaceModel(backbone, DistributionHead(), GenderHead(), method="dldl_v2")
         model.build()
-        recipe = Recipe(optimizer_name="sgd", lr=0.01, epochs=3, batch_size=16, ema=0.9, verbose=0)
-        recorder = fit(model, {"train": part(48), "val": part(24)}, recipe, tempfile.mkdtemp())
+        config = configured(
+            "train.optimizer_name=sgd", "train.lr=0.01", "train.epochs=3", "train.batch_size=16", "train.ema=0.9",
+            "train.verbose=0", "train.gender_weight=1", "train.clip_norm=null",
+        )
+        settings = {"augmentation": NO_AUGMENTATION, "weighting": {"scheme": "none"}}
+        recorder = fit(model, {"train": part(48), "val": part(24)}, config.train, tempfile.mkdtemp(), **settings)
     return [[row["loss"], row["val_loss"]] for row in recorder.history]
 
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -1,0 +1,309 @@
+"""The configuration of a training: each key of src/config.yaml with its type and range, read and checked once.
+
+The values come from src/config.yaml and the command line; there are no other defaults. What a key means is explained
+there too, so nothing of it stands here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from faces.errors import UserError, look_up
+from faces.labels import Output
+from faces.splits.protocols import PROTOCOLS
+from keras_impl.backbones import check_backbone
+from keras_impl.input.face_data import db_names
+from keras_impl.input.images import Cache
+from keras_impl.input.labels import AgeLabel
+from keras_impl.methods import METHODS
+from keras_impl.training.optimizers import OPTIMIZERS, SCHEDULES
+from keras_impl.weighting import KERNELS, SCHEMES
+
+# A word is no number, 2.5 is no whole number and true is neither; nan and infinity are refused everywhere.
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+LARGEST_SEED = 2**32 - 1  # of NumPy's generators
+_Value = TypeVar("_Value")
+
+
+def _one_of(known: Iterable[str], what: str) -> AfterValidator:
+    """Accepts the names of a registry; the error lists them."""
+
+    def check(name: str) -> str:
+        look_up(dict.fromkeys(known), name, what)
+        return name
+
+    return AfterValidator(check)
+
+
+def _that(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
+    """Accepts values for which `holds`; `expected` says in words what they are."""
+
+    def check(value: _Value) -> _Value:
+        if not holds(value):
+            raise UserError(f"{expected}. Received: {value}")
+        return value
+
+    return AfterValidator(check)
+
+
+Text = Annotated[str, Field(min_length=1)]
+File = Annotated[str, Field(min_length=1, description="a path")]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Share = Annotated[float, Field(ge=0, lt=1)]  # below 1: something must be left
+Upto1 = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(ge=0, le=1e6)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Year = Annotated[int, Field(ge=0, le=200)]
+
+
+def _known_data_sets(db: Any) -> Any:
+    db_names(db)
+    return db
+
+
+def _known_protocols(protocol: Any) -> Any:
+    for name in [protocol] if isinstance(protocol, str) else protocol:
+        look_up(PROTOCOLS, name, "protocol")
+    return protocol
+
+
+def _known_weights(weights: str | None) -> str | None:
+    if weights is None or weights in ("auto", "imagenet"):
+        return weights
+    if not weights.endswith(".keras"):
+        raise UserError(f"model.weights must be auto, imagenet, null or a .keras file. Received: {weights!r}")
+    if not Path(weights).is_file():
+        raise UserError(f"The checkpoint {weights} does not exist.")
+    return weights
+
+
+# === Sections ===
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Data:
+    db: Annotated[Text | list[Text], AfterValidator(_known_data_sets)]
+    db_weights: list[Positive] | None
+    root: File | None
+    csv: File | None
+    meta_dir: File
+    age_label: AgeLabel
+    limit: Count | None
+    cache: Cache | Literal["packed"]
+    cache_dir: File
+    packed_dir: File
+    protocol: Annotated[Text | list[Text], AfterValidator(_known_protocols)]
+    split_csv: File | dict[Literal["train", "val", "test"], File] | None
+    folds: Annotated[int, Field(ge=2, le=10**6)]
+    fold: Text | int | None
+    val_share: Share
+    test_share: Share
+    split_seed: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the data sets."""
+        return (self.db,) if isinstance(self.db, str) else tuple(self.db)
+
+    def __post_init__(self) -> None:
+        for key in ("db_weights", "protocol"):
+            value = getattr(self, key)
+            if isinstance(value, list) and len(value) != len(self.names):
+                raise UserError(f"data.{key} must have one item for each of {', '.join(self.names)}. Received: {value}")
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Model:
+    model_name: Text
+    img_size: Annotated[int, Field(le=4096)]
+    outputs: Annotated[
+        list[Output],
+        _that(lambda names: 0 < len(names) == len(set(names)), "model.outputs must name age, gender or both"),
+    ]
+    weights: Annotated[Text | None, AfterValidator(_known_weights)]
+    dropout: Share
+    batch_norm_momentum: Share | None
+    min_age: Year
+    max_age: Year
+    batch_size: Count | None
+
+    def __post_init__(self) -> None:
+        check_backbone(self.model_name, self.img_size)
+        if self.min_age >= self.max_age:
+            raise UserError(f"model.min_age must lie below model.max_age. Received: {self.min_age} and {self.max_age}")
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Method:
+    name: Annotated[Text, _one_of(METHODS, "method")]
+    decode: Text | None
+    params: dict[str, Any]
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Recipe:
+    """Section `train`."""
+
+    epochs: Count
+    batch_size: Count
+    optimizer_name: Annotated[Text, AfterValidator(str.lower), _one_of(OPTIMIZERS, "optimizer")]
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]
+    schedule: Annotated[Text, _one_of(SCHEDULES, "schedule")]
+    warmup_epochs: Factor
+    steps_per_epoch: Count | None
+    clip_norm: Positive | None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None
+    early_stopping: Count | None
+    freeze_epochs: Annotated[int, Field(ge=0, le=10**9)]
+    age_weight: Positive | None
+    gender_weight: Factor
+    gender_label_smoothing: Share
+    gender_focal_gamma: Annotated[float, Field(ge=0, le=100)]
+    augment: Literal["opencv", "device", "keras_cv", "none"]
+    mixed_precision: Literal["auto", "on", "off"]
+    seed: Seed
+    resume: bool
+    tensorboard: bool
+    verbose: Literal["auto"] | Annotated[int, Field(ge=0, le=2)]
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Augmentation:
+    """Section `augment`: the strength of each augmentation of `keras_impl.input.augment`; 0 turns it off.
+
+    Attributes:
+        flip: 1 mirrors half of the faces, 0.5 a quarter.
+        shift: largest shift, share of the image.
+        scale: largest change of size, share.
+        rotate: largest angle, degrees.
+        brightness: largest change, share of the value range.
+        contrast: largest change of the factor.
+        erase: probability of painting a rectangle of 2-20 % of the image grey (Zhong et al., Random Erasing Data
+            Augmentation, AAAI 2020).
+        mixup: alpha of the Beta distribution of the mixing share (Zhang et al., mixup: Beyond Empirical Risk
+            Minimization, ICLR 2018).
+    """
+
+    flip: Upto1
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    scale: Annotated[float, Field(ge=0, le=0.5)]
+    rotate: Annotated[float, Field(ge=0, le=180)]
+    brightness: Upto1
+    contrast: Upto1
+    erase: Upto1
+    mixup: Annotated[float, Field(ge=0, le=10)]
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Weighting:
+    """Section `weighting`: arguments of `keras_impl.weighting.age_weights`."""
+
+    scheme: Annotated[Text, _one_of(SCHEMES, "weighting scheme")]
+    lds: bool
+    kernel: Annotated[Text, _one_of(KERNELS, "LDS kernel")]
+    kernel_size: Annotated[
+        Annotated[int, Field(ge=1, le=999)],
+        _that(lambda size: size % 2, "weighting.kernel_size must be an odd whole number"),
+    ]
+    kernel_sigma: Positive
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wandb:
+    project: Text | None
+    name: Text | None
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Run:
+    dir: File
+    bootstrap: Annotated[int, Field(ge=1, le=10**6)]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All sections of src/config.yaml but hydra's own."""
+
+    data: Data
+    model: Model
+    method: Method
+    train: Recipe
+    augment: Augmentation
+    weighting: Weighting
+    wandb: Wandb
+    run: Run
+
+
+_SECTIONS = {each.name: each.type for each in fields(Configuration)}
+
+
+# === Reading ===
+
+
+def read_configuration(values: Mapping[str, Mapping[str, Any]]) -> Configuration:
+    """The values of src/config.yaml as changed on the command line -> Configuration.
+
+    `model.batch_size` stands for `train.batch_size` where it is set.
+
+    Args:
+        values: {section: {key: value}}.
+
+    Raises:
+        UserError: a value of another type or out of its range; the message names key, expectation and value.
+    """
+    config = Configuration(**{name: _read_section(name, section, values[name]) for name, section in _SECTIONS.items()})
+    if config.model.batch_size is not None:
+        config = replace(config, train=replace(config.train, batch_size=config.model.batch_size))
+    return config
+
+
+def _read_section(name: str, section: Any, values: Mapping[str, Any]) -> Any:
+    try:
+        return section(**values)
+    except ValidationError as error:
+        raise UserError(_one_line(name, section, values, error)) from None
+
+
+def _one_line(name: str, section: Any, values: Mapping[str, Any], error: ValidationError) -> str:
+    """What the first wrong value of a section should be."""
+    first = error.errors()[0]
+    if isinstance(first.get("ctx", {}).get("error"), UserError):
+        return str(first["ctx"]["error"])
+    key = str(first["loc"][0])
+    if first["type"] in ("missing", "unexpected_keyword_argument"):
+        return f"{name}.{key}: {first['msg'].lower()}"
+    too_large = first["type"].startswith("less_than")
+    expected = _in_words(TypeAdapter(section).json_schema()["properties"][key], too_large)
+    return f"{name}.{key} must be {expected}. Received: {values[key]!r}"
+
+
+def _in_words(schema: Mapping[str, Any], too_large: bool) -> str:
+    """A JSON schema as words, "a whole number >= 1 or null"; a limit that nobody means to reach is told who did."""
+    if "anyOf" in schema:
+        return " or ".join(_in_words(option, too_large) for option in schema["anyOf"])
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    kind = schema.get("type")
+    if kind == "array":
+        return f"a list, each item {_in_words(schema['items'], too_large)}"
+    plain = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "object": "a mapping"}
+    word = schema.get("description") or schema.get("const") or plain.get(str(kind), kind)
+    return f"{word}{_bounds(schema, too_large)}".replace("string", "text")
+
+
+def _bounds(schema: Mapping[str, Any], too_large: bool) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    shown = high is not None and (too_large or high <= 1000)
+    if low is not None and shown:
+        return f" from {low} to {high}"
+    signs = {">=": low, ">": schema.get("exclusiveMinimum"), "<": schema.get("exclusiveMaximum"), "<=": high}
+    if not shown:
+        del signs["<="]
+    found = [f"{sign} {limit}" for sign, limit in signs.items() if limit is not None]
+    return f" {' and '.join(found)}" if found else ""
