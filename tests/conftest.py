@@ -33,7 +33,8 @@ SHORT_RUN = (
 @pytest.fixture(scope="session")
 def face_folder(tmp_path_factory):
     """A working directory with 96 synthetic faces in data/sample and their table in meta/sample.csv."""
-    from faces.ingest.tables import ingest, write_table
+    from faces.ingest.tables import ingest
+    from faces.label_files.label_table import write_table
 
     folder = tmp_path_factory.mktemp("faces")
     table, rejected = ingest("sample", folder / "data" / "sample", count=FACES)
