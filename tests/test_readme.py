@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from faces.splits.protocols import PROTOCOLS
+from keras_impl.backbones import BACKBONES
 from keras_impl.methods import METHODS
+from torch_ref.backbones import BACKBONES as TWIN_BACKBONES
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"<!-- (?P<mark>[^>]+) -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
@@ -84,6 +86,11 @@ def test_every_protocol_is_named():
 def test_every_method_is_in_the_table():
     text = (ROOT / "README.md").read_text()
     assert [name for name in METHODS if f"`{name}`" not in text] == []
+
+
+def test_backbones_and_their_twins_are_counted():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{len(TWIN_BACKBONES)} of the {len(BACKBONES)} backbones" in text
 
 
 def run_blocks(clone, mark):
