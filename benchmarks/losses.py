@@ -28,18 +28,6 @@ from keras_impl.methods import METHODS, fitted_settings, split_settings
 
 BASE = "cross_entropy"
 LIMIT = 3.0
-# Words of a loss beside its default.
-SWITCHES = {
-    "mean_residue": [{"entropy": "monotone"}],
-    "adaptive_mean_residue": [{"entropy": "monotone"}],
-    "coral": [{"importance_weights": "coral"}, {"importance_weights": "niu"}],
-    "corn": [{"normaliser": "tasks"}],
-    "or_cnn": [{"importance_weights": "coral"}, {"importance_weights": "niu"}],
-    "dldl_v2": [{"kl_reduction": "element"}],
-    "sord": [{"metric": "squared"}],
-    "balanced_mse": [{"variant": "gai"}, {"variant": "bni"}],
-    "deep_regression_forest": [{"variant": "l2"}],
-}
 FEATURES = 64  # any number: only the head's output takes part in the measurement
 CALLS = 3  # a turn
 
@@ -62,8 +50,12 @@ class Case:
 
 
 def all_cases():
-    """Every method with its defaults, then with each of its other switch words."""
-    return [Case(name, settings) for name in METHODS for settings in ({}, *SWITCHES.get(name, ()))]
+    """Every method with its defaults, then with each other word of the loss's switches."""
+    cases = []
+    for name, method in METHODS.items():
+        words = ((key, word) for key in method.params for word in method.switches.get(key, ())[1:])
+        cases += [Case(name), *(Case(name, {key: word}) for key, word in words)]
+    return cases
 
 
 def parse_arguments():

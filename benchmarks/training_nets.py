@@ -141,7 +141,7 @@ def _use_native_batch_norm(backbone):
 def _use_native_activations(backbone):
     import torch.nn.functional as F
 
-    from torch_ref.backbones import hard_sigmoid, hard_swish
+    from torch_ref.backbones.mobilenet_v3 import hard_sigmoid, hard_swish
 
     native = {hard_swish: F.hardswish, hard_sigmoid: F.hardsigmoid}
     for name in ("activation", "gate"):

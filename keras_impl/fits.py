@@ -5,27 +5,40 @@ age, NaN is unknown. What is counted by class takes ages outside the grid as its
 bias of a regression, whose loss does not clip, takes them as they are.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-COMPONENTS = 8  # of the mixture over the training ages, as in the released balanced MSE
-EM_ROUNDS = 200
-MIN_VARIANCE = 1 / 12  # of one year of the grid
-LEAST_RESPONSIBILITY = 1e-6  # a component with less explains no face and keeps its place
-WEIGHTINGS = ("coral", "niu")
-STARTS = ("prior", "published")
+from faces.methods import IMPORTANCE_SCHEMES, RANK_STARTS
+from keras_impl.checks import require_whole
+from keras_impl.forest import MIN_LEAF_VARIANCE, leaf_positions
+
+MIXTURE_COMPONENTS = 8  # of the mixture over the training ages, as in the released balanced MSE
+MIXTURE_ROUNDS = 200
+MIN_COMPONENT_VARIANCE = 1 / 12  # of one year of the grid
+MIN_RESPONSIBILITY = 1e-6  # a component with less explains no face and keeps its place
 
 
-def median(train_ages, min_age, max_age, **_):
+def fit_median(train_ages: np.ndarray, min_age: int, max_age: int, **_) -> dict[str, Any]:
     """{"initial_bias"}: the best constant under the absolute error."""
     return {"initial_bias": float(np.nanmedian(np.asarray(train_ages, np.float64)))}
 
 
-def mean(train_ages, min_age, max_age, **_):
+def fit_mean(train_ages: np.ndarray, min_age: int, max_age: int, **_) -> dict[str, Any]:
     """{"initial_bias"}: the best constant under the squared error."""
     return {"initial_bias": float(np.nanmean(np.asarray(train_ages, np.float64)))}
 
 
-def rank(train_ages, min_age, max_age, *, start="prior", importance_weights=None, **_):
+def fit_ranks(
+    train_ages: np.ndarray,
+    min_age: int,
+    max_age: int,
+    *,
+    start: str = "prior",
+    importance_weights: str | Sequence[float] | None = None,
+    **_,
+) -> dict[str, Any]:
     """What independent tasks "age above k" know from the training ages.
 
     Args:
@@ -47,8 +60,10 @@ def rank(train_ages, min_age, max_age, *, start="prior", importance_weights=None
     return fitted
 
 
-def conditional_rank(train_ages, min_age, max_age, *, start="prior", **_):
-    """{"initial_bias"} as in `rank`, for tasks "age above k, given above k - 1"; nothing with start="published"."""
+def fit_conditional_ranks(
+    train_ages: np.ndarray, min_age: int, max_age: int, *, start: str = "prior", **_
+) -> dict[str, Any]:
+    """{"initial_bias"} as in `fit_ranks`, for tasks "age above k, given above k - 1"; start="published": nothing."""
     if not _from_prior(start):
         return {}
     counts = _class_counts(train_ages, min_age, max_age)
@@ -57,8 +72,8 @@ def conditional_rank(train_ages, min_age, max_age, *, start="prior", **_):
 
 
 def _from_prior(start):
-    if start not in STARTS:
-        raise ValueError(f"start must be one of {', '.join(STARTS)}. Received: {start!r}")
+    if start not in RANK_STARTS:
+        raise ValueError(f"start must be one of {', '.join(RANK_STARTS)}. Received: {start!r}")
     return start == "prior"
 
 
@@ -73,8 +88,8 @@ def _importance_weights(counts, rule):
     """K - 1 weights. "coral": sqrt(m_k) over its largest, m_k the size of the larger side of task k (Cao et al. 2020),
     one entry for every task of the grid; "niu": sqrt(N_k) over their sum, N_k the faces of class k (Niu et al. 2016).
     """
-    if rule not in WEIGHTINGS:
-        known = ", ".join(WEIGHTINGS)
+    if rule not in IMPORTANCE_SCHEMES:
+        known = ", ".join(IMPORTANCE_SCHEMES)
         raise ValueError(f"importance_weights must be null, a list of numbers or one of {known}. Received: {rule!r}")
     if rule == "niu":
         roots = np.sqrt(counts[:-1])
@@ -84,12 +99,12 @@ def _importance_weights(counts, rule):
     return (roots / roots.max()).tolist()
 
 
-def balanced_mse(train_ages, min_age, max_age, *, variant, **_):
+def fit_balanced_mse(train_ages: np.ndarray, min_age: int, max_age: int, *, variant: str, **_) -> dict[str, Any]:
     """The initial bias and what the variant needs to know of the distribution of the training ages."""
-    fitted = mean(train_ages, min_age, max_age)
+    fitted = fit_mean(train_ages, min_age, max_age)
     if variant == "gai":
         names = ("mixture_weights", "mixture_means", "mixture_variances")
-        mixture = gaussian_mixture(_known_on_grid(train_ages, min_age, max_age))
+        mixture = fit_mixture(_known_on_grid(train_ages, min_age, max_age))
         fitted.update({name: values.tolist() for name, values in zip(names, mixture, strict=True)})
     elif variant == "bni":
         counts = _class_counts(train_ages, min_age, max_age)
@@ -97,23 +112,45 @@ def balanced_mse(train_ages, min_age, max_age, *, variant, **_):
     return fitted
 
 
-def gaussian_mixture(ages, *, components=COMPONENTS, rounds=EM_ROUNDS):
+def fit_leaves(
+    train_ages: np.ndarray, min_age: int, max_age: int, *, trees: int = 5, depth: int = 6, **settings
+) -> dict[str, Any]:
+    """{"leaf_mean", "leaf_variance"}, each (T, L): leaves start at quantiles of the training ages, shifted from tree to
+    tree, with the variance of an equal share of their range.
+
+    Raises:
+        UserError: a size, or a number of the leaf update among `settings`, that is impossible.
+    """
+    require_whole("trees", trees, least=1)
+    require_whole("depth", depth, least=2)
+    for name in ("leaf_update_steps", "leaf_update_faces", "leaf_update_iterations"):
+        require_whole(name, settings.get(name, 1), least=1)
+    ages = _known_on_grid(train_ages, min_age, max_age)
+    leaves = 2 ** (depth - 1)
+    positions = leaf_positions(trees, leaves)
+    variance = np.full(positions.shape, max(ages.var() / leaves**2, MIN_LEAF_VARIANCE))
+    return {"leaf_mean": np.quantile(ages, positions).tolist(), "leaf_variance": variance.tolist()}
+
+
+def fit_mixture(
+    ages: np.ndarray, *, components: int = MIXTURE_COMPONENTS, rounds: int = MIXTURE_ROUNDS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(weights, means, variances), each (components,): a mixture fitted by expectation maximisation.
 
     It starts from quantiles and has no randomness; equal ages are one point with a count.
     """
     means = np.quantile(ages, (np.arange(components) + 0.5) / components)
-    variances = np.full(components, max(ages.var() / components**2, MIN_VARIANCE))
+    variances = np.full(components, max(ages.var() / components**2, MIN_COMPONENT_VARIANCE))
     weights = np.full(components, 1 / components)
     points, counts = np.unique(ages, return_counts=True)
     for _ in range(rounds):
         share = counts[:, None] * _responsibilities(points, weights, means, variances)  # (points, components)
         total = share.sum(axis=0)
-        reached = total >= LEAST_RESPONSIBILITY
+        reached = total >= MIN_RESPONSIBILITY
         divisor = np.where(reached, total, 1.0)
         means = np.where(reached, share.T @ points / divisor, means)
         squares = (share * np.square(points[:, None] - means)).sum(axis=0)
-        variances = np.where(reached, np.maximum(squares / divisor, MIN_VARIANCE), variances)
+        variances = np.where(reached, np.maximum(squares / divisor, MIN_COMPONENT_VARIANCE), variances)
         weights = total / total.sum()
     return weights, means, variances
 

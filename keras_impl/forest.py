@@ -5,27 +5,23 @@ children of split n are 2n + 1 (left, probability sigma(f)) and 2n + 2 (right). 
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
-from keras_impl.checks import require_whole
-
-LOG_2_PI = math.log(2 * math.pi)
-LEAST_WEIGHT = 1e-12  # a leaf that no sample reaches keeps its values
-
-
-def split_units(trees, depth, units, seed):
-    """(T, S) which unit of the layer below decides each split: fixed, random, distinct within a tree."""
-    splits = 2 ** (depth - 1) - 1
-    if units < splits:
-        raise ValueError(f"A tree of depth {depth} needs at least {splits} units. Received: {units}")
-    rng = np.random.default_rng(seed)
-    return np.stack([rng.permutation(units)[:splits] for _ in range(trees)])
+_LOG_2_PI = math.log(2 * math.pi)
+MIN_RESPONSIBILITY = 1e-12  # a leaf that no sample reaches keeps its values
+MIN_LEAF_VARIANCE = 1 / 12  # of an age within its year: no leaf starts narrower
 
 
-def log_routes(split_logits):
+def leaf_positions(trees: int, leaves: int) -> np.ndarray:
+    """(T, L) even places of all leaves in 0..1, (l + (t + 1/2) / T) / L: neighbours stand in different trees."""
+    return (np.arange(leaves) + (np.arange(trees)[:, None] + 0.5) / trees) / leaves
+
+
+def log_routes(split_logits: KerasTensor) -> KerasTensor:
     """(N, T, S) split logits -> (N, T, L) log probability of reaching each leaf."""
     nodes, signs = _paths(split_logits.shape[-1] + 1)
     on_path = ops.take(split_logits, nodes.ravel(), axis=-1)
@@ -33,18 +29,29 @@ def log_routes(split_logits):
     return ops.sum(ops.log_sigmoid(on_path * ops.convert_to_tensor(signs, dtype=split_logits.dtype)), axis=-1)
 
 
-def log_normal(age, mean, variance):
+def log_normal(age: KerasTensor, mean: KerasTensor, variance: KerasTensor) -> KerasTensor:
     """Log density of the normal distribution; the shapes broadcast."""
-    return -0.5 * (LOG_2_PI + ops.log(variance) + ops.square(age - mean) / variance)
+    return -0.5 * (_LOG_2_PI + ops.log(variance) + ops.square(age - mean) / variance)
 
 
-def update_leaves(age, log_route, mean, variance, *, iterations=20, min_variance=1 / 12):
+def update_leaves(
+    age: KerasTensor,
+    log_route: KerasTensor,
+    mean: KerasTensor,
+    variance: KerasTensor,
+    *,
+    iterations: int = 20,
+    min_variance: float = 1 / 12,
+) -> tuple[KerasTensor, KerasTensor]:
     """Leaf means and variances that raise the likelihood of the ages, by fixed-point rounds.
 
     Args:
         age: (N,) years; samples of unknown age (NaN) do not count.
-        log_route: (N, T, L). mean, variance: (T, L) where to start, years and years squared.
-        iterations: rounds. min_variance: least variance, else a leaf that owns one sample collapses.
+        log_route: (N, T, L).
+        mean: (T, L) years, where to start.
+        variance: (T, L) years squared, where to start.
+        iterations: number of rounds.
+        min_variance: least variance, else a leaf that owns one sample collapses.
 
     Returns:
         (mean, variance), each (T, L).
@@ -55,7 +62,7 @@ def update_leaves(age, log_route, mean, variance, *, iterations=20, min_variance
     for _ in range(iterations):
         share = known * ops.softmax(log_route + log_normal(age, mean, variance), axis=-1)  # (N, T, L)
         total = ops.sum(share, axis=0)
-        reached = total >= LEAST_WEIGHT
+        reached = total >= MIN_RESPONSIBILITY
         divisor = ops.where(reached, total, ops.ones_like(total))
         mean = ops.where(reached, ops.sum(share * age, axis=0) / divisor, mean)
         spread = ops.sum(share * ops.square(age - mean), axis=0) / divisor
@@ -64,48 +71,33 @@ def update_leaves(age, log_route, mean, variance, *, iterations=20, min_variance
     return mean, variance
 
 
-def leaf_quantiles(train_ages, min_age, max_age, *, trees=5, depth=6, **settings):
-    """{"leaf_mean", "leaf_variance"}, each (T, L): leaves start at quantiles of the training ages, shifted from tree to
-    tree, with the variance of an equal share of their range.
-
-    Raises:
-        UserError: a size, or a number of the leaf update among `settings`, that is impossible.
-    """
-    require_whole("trees", trees, least=1)
-    require_whole("depth", depth, least=2)
-    for name in ("leaf_update_steps", "leaf_update_faces", "leaf_update_iterations"):
-        require_whole(name, settings.get(name, 1), least=1)
-    ages = np.asarray(train_ages, dtype=np.float64)
-    ages = np.clip(ages[~np.isnan(ages)], min_age, max_age)
-    leaves = 2 ** (depth - 1)
-    place = (np.arange(leaves) + (np.arange(trees)[:, None] + 0.5) / trees) / leaves  # (T, L)
-    variance = np.full(place.shape, max(ages.var() / leaves**2, 1 / 12))
-    return {"leaf_mean": np.quantile(ages, place).tolist(), "leaf_variance": variance.tolist()}
-
-
 class LeafUpdate(keras.callbacks.Callback):
     """Updates the leaves of a ForestHead every few steps from the routes of random training faces.
 
     The faces are a function of (seed, step), so a resumed run updates as the uninterrupted one.
 
     Args:
-        images: FaceImages of the training part. ages: (N,) years of the same faces, NaN unknown.
-        batch_size: faces a forward pass. seed: of the choice of faces.
-        leaf_update_steps: steps between updates. leaf_update_faces: faces of one update.
-        leaf_update_iterations, min_variance: of `update_leaves`.
+        images: FaceImages of the training part.
+        ages: (N,) years of the same faces, NaN unknown.
+        batch_size: faces in a forward pass.
+        seed: of the choice of faces.
+        leaf_update_steps: steps between updates.
+        leaf_update_faces: faces of one update.
+        leaf_update_iterations: rounds of `update_leaves`.
+        min_variance: of `update_leaves`.
     """
 
     def __init__(
         self,
-        images,
-        ages,
+        images: Any,
+        ages: np.ndarray,
         *,
-        batch_size,
-        seed,
-        leaf_update_steps,
-        leaf_update_faces,
-        leaf_update_iterations,
-        min_variance,
+        batch_size: int,
+        seed: int,
+        leaf_update_steps: int,
+        leaf_update_faces: int,
+        leaf_update_iterations: int,
+        min_variance: float,
         **_,
     ):
         super().__init__()
@@ -115,11 +107,11 @@ class LeafUpdate(keras.callbacks.Callback):
         self._faces = min(leaf_update_faces, len(self._rows))
         self._update = {"iterations": leaf_update_iterations, "min_variance": min_variance}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         # Counted from here on: during an epoch jax keeps the optimizer's own count outside the model.
         self._step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._step += 1
         if self._step % self._steps == 0 and self._faces:
             generator = np.random.default_rng([self._seed, self._step])

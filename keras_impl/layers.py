@@ -1,9 +1,9 @@
 """Layers that Keras has too, made faster where one of its backends leaves speed behind."""
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
-NORMALIZED_AXES = {-1, 3}
+_NORMALIZED_AXES = {-1, 3}
 
 
 @keras.saving.register_keras_serializable("faces")
@@ -18,7 +18,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     ICML 2015.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: KerasTensor, training: bool | None = None, mask: KerasTensor | None = None) -> KerasTensor:
         if mask is not None or not self._fits(inputs):
             return super().call(inputs, training=training, mask=mask)
         if training and self.trainable:
@@ -29,7 +29,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return (
             keras.backend.backend() == "tensorflow"
             and len(inputs.shape) == 4
-            and self.axis in NORMALIZED_AXES
+            and self.axis in _NORMALIZED_AXES
             and not (self.synchronized or self.renorm)
             and keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
         )
@@ -63,7 +63,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         )
 
 
-def fuse_batch_normalization(model):
+def fuse_batch_normalization(model: keras.Model) -> keras.Model:
     """A copy of a functional model with FusedBatchNormalization in place of Keras' layers, and the same weights."""
 
     def replace(layer):

@@ -1,16 +1,18 @@
 """The one model class: a backbone with an age head, a gender head, or both, and everything a prediction depends on."""
 
 import random
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from faces.errors import UserError, look_up
 from faces.labels import AGE_COLUMNS, GENDERS, MAX_AGE, MIN_AGE, OUTPUTS
 from keras_impl import losses, metrics
 from keras_impl.backbones import build_backbone, set_batch_norm_momentum
-from keras_impl.heads import HEADS, GenderHead
+from keras_impl.heads import HEADS, AgeHead, GenderHead
 from keras_impl.input.device_augment import augment_batch
 from keras_impl.layers import fuse_batch_normalization
 from keras_impl.methods import METHODS, split_settings
@@ -24,7 +26,7 @@ class _KnownMean(keras.losses.Loss):
     def __init__(self):
         super().__init__(name="known_mean", reduction="mean_with_sample_weight")
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true, y_pred) -> KerasTensor:
         return y_pred
 
 
@@ -34,7 +36,8 @@ class FaceModel(keras.Model):
 
     Args:
         backbone: functional model, images -> features (N, C).
-        age_head, gender_head: layers of `keras_impl.heads`; None leaves the output away.
+        age_head: a layer of `keras_impl.heads`; None leaves the output away.
+        gender_head: likewise.
         method: key of METHODS that the age head was built for.
         method_params: parameters of loss and callback that differ from the method's defaults.
         dropout: share of features dropped in training.
@@ -45,16 +48,16 @@ class FaceModel(keras.Model):
 
     def __init__(
         self,
-        backbone,
-        age_head=None,
-        gender_head=None,
+        backbone: keras.Model,
+        age_head: AgeHead | None = None,
+        gender_head: GenderHead | None = None,
         *,
-        method="cross_entropy",
-        method_params=None,
-        dropout=0.0,
-        crop=None,
-        provenance=None,
-        calibration=None,
+        method: str = "cross_entropy",
+        method_params: Mapping[str, Any] | None = None,
+        dropout: float = 0.0,
+        crop: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        calibration: Mapping[str, Any] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -72,27 +75,27 @@ class FaceModel(keras.Model):
         self.total_steps = None
 
     @property
-    def output_keys(self):
+    def output_keys(self) -> tuple[str, ...]:
         return tuple(name for name in OUTPUTS if getattr(self, f"{name}_head") is not None)
 
     @property
-    def image_size(self):
+    def image_size(self) -> int:
         return self.backbone.input_shape[1]
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         features = self.backbone.output_shape
         for part in (self.age_head, self.gender_head, self.dropout):
             if part is not None and not part.built:
                 part.build(features)
         self.built = True
 
-    def call(self, images, training=False):
+    def call(self, images: KerasTensor, training: bool = False) -> dict[str, KerasTensor]:
         # Batches travel as uint8, a quarter of the bytes; bfloat16 holds 0..255 exactly.
         images = ops.cast(images, self.compute_dtype)
         features = self.dropout(self.backbone(images, training=training), training=training)
         return {name: getattr(self, f"{name}_head")(features) for name in self.output_keys}
 
-    def decode(self, outputs):
+    def decode(self, outputs: Mapping[str, KerasTensor]) -> dict[str, KerasTensor]:
         """Raw outputs -> the prediction, see `predict_faces`."""
         prediction = {}
         if "age" in outputs:
@@ -105,7 +108,7 @@ class FaceModel(keras.Model):
             prediction["gender"] = self.gender_head.probabilities(outputs["gender"])
         return prediction
 
-    def predict_faces(self, images):
+    def predict_faces(self, images: KerasTensor) -> dict[str, KerasTensor]:
         """Images (N, S, S, 3) -> {"age": (N,) years, "age_distribution": (N, K) where the method has one,
         "age_interval": (N, 2) years where the checkpoint is calibrated, "gender": (N, 2) probabilities (female,
         male)}."""
@@ -117,7 +120,7 @@ class FaceModel(keras.Model):
         low = prediction["age"] - reach
         return ops.stack([ops.where(low < 0, ops.zeros_like(low), low), prediction["age"] + reach], axis=-1)
 
-    def age_spread(self, prediction):
+    def age_spread(self, prediction: Mapping[str, KerasTensor]) -> KerasTensor:
         """How unsure the model is of each age, (N,) years: the distribution's standard deviation, at least 1 year, so
         that a certain mistake has a finite score; 1 without a distribution."""
         if "age_distribution" not in prediction:
@@ -131,12 +134,20 @@ class FaceModel(keras.Model):
     # === Training ===
 
     def compile(
-        self, optimizer="adam", *, age_weight=1.0, gender_weight=1.0, gender_params=None, total_steps=None, **kwargs
-    ):
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        *,
+        age_weight: float = 1.0,
+        gender_weight: float = 1.0,
+        gender_params: Mapping[str, Any] | None = None,
+        total_steps: int | None = None,
+        **kwargs,
+    ) -> None:
         """Set up training.
 
         Args:
-            age_weight, gender_weight: factors of the two losses.
+            age_weight: factor of the age loss.
+            gender_weight: factor of the gender loss.
             gender_params: of `keras_impl.losses.gender_cross_entropy`.
             total_steps: steps of the whole training, for methods whose loss needs `progress` where the labels do not
                 tell it.
@@ -152,17 +163,19 @@ class FaceModel(keras.Model):
         )
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return super().metrics + list(vars(getattr(self, "_trackers", SimpleNamespace())).values())
 
-    def train_step(self, *arguments):
+    def train_step(self, *arguments) -> Any:
         """The step of the backend at hand, whose last argument is the batch, after the augmentation that the batch
         may ask for."""
         *state, batch = arguments
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
         return super().train_step(*state, (*augment_batch(images, labels), weights))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> KerasTensor:
         total = sum(self.losses) if self.losses else 0.0
         if "progress" in METHODS[self.method].needs and "progress" not in y:
             # A validation loss means the same in every epoch: that with which the training ends.
@@ -188,11 +201,12 @@ class FaceModel(keras.Model):
         columns["progress"] = progress
         return self.age_loss(columns, output)
 
-    def age_loss(self, columns, output):
+    def age_loss(self, columns: Mapping[str, KerasTensor], output: KerasTensor) -> KerasTensor:
         """(N,) values of the method's loss with this model's parameters.
 
         Args:
-            columns: {"age": (N,), ...} with what the method needs. output: raw output of the age head.
+            columns: {"age": (N,), ...} with what the method needs.
+            output: raw output of the age head.
         """
         method = METHODS[self.method]
         params = {key: self.method_params.get(key, default) for key, default in method.params.items()}
@@ -205,7 +219,7 @@ class FaceModel(keras.Model):
         share = ops.cast(self.optimizer.iterations, keras.config.floatx()) / self.total_steps
         return ops.clip(share, 0.0, 1.0)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         if "age" in self.output_keys:
             error = metrics.mae(y["age"][:, 0], self.age_head.decode(y_pred["age"]))
             self._update_known("age_mae", error)
@@ -221,7 +235,7 @@ class FaceModel(keras.Model):
 
     # === Saving ===
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
@@ -238,7 +252,7 @@ class FaceModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "FaceModel":
         config = dict(config)
         genders = tuple(config.pop("genders"))
         if genders != GENDERS:
@@ -249,22 +263,22 @@ class FaceModel(keras.Model):
 
 
 def build_model(
-    backbone="MobileNetV3Small",
-    method="cross_entropy",
+    backbone: str | keras.Model = "MobileNetV3Small",
+    method: str = "cross_entropy",
     *,
-    image_size=96,
-    outputs=OUTPUTS,
-    min_age=MIN_AGE,
-    max_age=MAX_AGE,
-    decode=None,
-    method_params=None,
-    head_params=None,
-    dropout=0.0,
-    weights=None,
-    batch_norm_momentum=None,
-    crop=None,
-    provenance=None,
-):
+    image_size: int = 96,
+    outputs: Sequence[str] = OUTPUTS,
+    min_age: int = MIN_AGE,
+    max_age: int = MAX_AGE,
+    decode: str | None = None,
+    method_params: Mapping[str, Any] | None = None,
+    head_params: Mapping[str, Any] | None = None,
+    dropout: float = 0.0,
+    weights: str | None = None,
+    batch_norm_momentum: float | None = None,
+    crop: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> FaceModel:
     """A built FaceModel from names.
 
     Args:
@@ -327,7 +341,7 @@ def _try_age_loss(model):
         raise UserError(f"A parameter of method {model.method} is wrong: {reason}") from error
 
 
-def check_names(method, outputs):
+def check_names(method: str, outputs: Sequence[str]) -> None:
     """UserError unless the method and all outputs are known."""
     look_up(METHODS, method, "method")
     if not outputs or set(outputs) - set(OUTPUTS):

@@ -10,20 +10,30 @@ from keras_impl.checks import require_number
 
 SCHEMES = ("none", "inverse", "sqrt_inverse")
 KERNELS = ("gaussian", "triangular", "laplace")
-INVERSE_CLIP = (5, 1000)  # counts outside would give single faces of rare ages all the weight, as in the released code
-TRUNCATE = 4  # standard deviations after which scipy's gaussian filter ends, which the released kernel comes from
+_INVERSE_CLIP = (5, 1000)  # counts outside would give single faces of rare ages all the weight, as in the released code
+_TRUNCATE = 4  # standard deviations after which scipy's gaussian filter ends, which the released kernel comes from
 
 
 def age_weights(
-    train_ages, *, scheme="inverse", lds=False, kernel="gaussian", kernel_size=5, kernel_sigma=2.0, max_age=120
-):
+    train_ages: np.ndarray,
+    *,
+    scheme: str = "inverse",
+    lds: bool = False,
+    kernel: str = "gaussian",
+    kernel_size: int = 5,
+    kernel_sigma: float = 2.0,
+    max_age: int = 120,
+) -> np.ndarray:
     """(N,) weights with mean 1 over the known ages.
 
     Args:
         train_ages: (N,) years, NaN unknown (weight 1); counted by year, above max_age as max_age.
         scheme: "inverse" 1 / count, the count clipped to 5..1000; "sqrt_inverse" 1 / sqrt(count); "none" 1.
         lds: smooth the counts (or their roots) over neighbouring ages before inverting.
-        kernel, kernel_size, kernel_sigma: of the smoothing, see `lds_kernel`.
+        kernel: word of the smoothing kernel, see `lds_kernel`.
+        kernel_size: its odd number of years.
+        kernel_sigma: its width in years.
+        max_age: last age counted.
 
     Raises:
         UserError: an unknown scheme or kernel, or an impossible kernel.
@@ -37,7 +47,7 @@ def age_weights(
         return weights
     index = np.floor(np.clip(ages[known], 0, max_age) + 0.5).astype(int)
     counts = np.bincount(index, minlength=max_age + 1).astype(np.float64)
-    frequency = np.sqrt(counts) if scheme == "sqrt_inverse" else np.clip(counts, *INVERSE_CLIP)
+    frequency = np.sqrt(counts) if scheme == "sqrt_inverse" else np.clip(counts, *_INVERSE_CLIP)
     if lds:
         smooth = np.convolve(frequency, lds_kernel(kernel, kernel_size, kernel_sigma))
         # Not mode="same", which gives the length of the kernel where that is the longer one.
@@ -47,13 +57,14 @@ def age_weights(
     return weights
 
 
-def lds_kernel(kernel="gaussian", size=5, sigma=2.0):
+def lds_kernel(kernel: str = "gaussian", size: int = 5, sigma: float = 2.0) -> np.ndarray:
     """(size,) symmetric kernel with peak 1.
 
     Args:
         kernel: "gaussian": a gaussian filter's answer to a pulse in a window of this size with reflecting borders,
             which is wider than the density itself; "triangular"; "laplace" exp(-|x| / sigma).
-        size: odd number of years. sigma: years; not used by "triangular".
+        size: odd number of years.
+        sigma: years; not used by "triangular".
 
     Raises:
         UserError: an unknown kernel, an even size or a sigma that is not positive.
@@ -73,7 +84,7 @@ def lds_kernel(kernel="gaussian", size=5, sigma=2.0):
 
 
 def _reflected_gaussian(size, sigma):
-    radius = int(TRUNCATE * sigma + 0.5)
+    radius = int(_TRUNCATE * sigma + 0.5)
     density = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     pulse = (np.arange(size) == size // 2).astype(np.float64)
     answer = np.convolve(np.pad(pulse, radius, mode="symmetric"), density, mode="valid")

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, mean_absolute_error
 from sklearn.mixture import GaussianMixture
 
 from keras_impl import losses, metrics
-from keras_impl.fits import gaussian_mixture
+from keras_impl.fits import fit_mixture
 from keras_impl.heads import ConditionalRankHead, IndependentRankHead, RankHead, stagewise_age
 from parity_tests.bridge import head_variables, keras_value_and_gradient, to_numpy
 
@@ -216,13 +216,13 @@ class TestScikitLearn:
         with pytest.warns(ConvergenceWarning):
             reference.fit(self.AGES[:, None])
         assert reference.covariances_.min() > 1 / 12  # our floor is not reached
-        weights, means, variances = gaussian_mixture(self.AGES)
+        weights, means, variances = fit_mixture(self.AGES)
         np.testing.assert_allclose(weights, reference.weights_, rtol=1e-7)
         np.testing.assert_allclose(means, reference.means_[:, 0], rtol=1e-7)
         np.testing.assert_allclose(variances, reference.covariances_[:, 0], rtol=1e-6)
 
     def test_each_round_makes_the_ages_more_likely(self):
-        rounds = [self.log_likelihood(*gaussian_mixture(self.AGES, rounds=count)) for count in (1, 2, 5, 20, 200)]
+        rounds = [self.log_likelihood(*fit_mixture(self.AGES, rounds=count)) for count in (1, 2, 5, 20, 200)]
         assert np.all(np.diff(rounds) > 0), rounds
         one = norm.logpdf(self.AGES, self.AGES.mean(), self.AGES.std()).mean()
         assert rounds[-1] > one + 0.1
@@ -230,7 +230,7 @@ class TestScikitLearn:
     def test_mixture_of_few_distinct_ages(self):
         """Components starve and collapse: a floor and a rule hold them."""
         for ages in (np.full(20, 31.0), np.array([5.0, 5.0, 5.0, 90.0]), np.array([44.0])):
-            weights, means, variances = gaussian_mixture(ages)
+            weights, means, variances = fit_mixture(ages)
             assert weights.sum() == pytest.approx(1, abs=1e-9) and np.all(weights >= 0)
             assert np.isfinite(means).all() and np.all(variances >= 1 / 12)
             assert (weights * means).sum() == pytest.approx(ages.mean(), abs=1e-6)

@@ -8,6 +8,7 @@ from keras_impl import losses as keras_losses
 from keras_impl.methods import METHODS
 from parity_tests import cases, tolerances
 from parity_tests.bridge import keras_value_and_gradient, torch_value_and_gradient
+from tests.method_cases import extra_inputs, head_output, loss_params, rows_of
 from torch_ref import losses as torch_losses
 from torch_ref.methods import METHODS as TWINS
 
@@ -34,7 +35,7 @@ def largest_weight(params):
 
 def compare_methods(name, settings, age, output, dtype, *, extra, min_age):
     method, twin = METHODS[name], TWINS[name]
-    params = cases.loss_params(METHODS, name, settings, age, min_age)
+    params = loss_params(method, settings, age, min_age=min_age)
     compare_losses(
         method.loss,
         twin.loss,
@@ -45,7 +46,7 @@ def compare_methods(name, settings, age, output, dtype, *, extra, min_age):
         extra=extra,
         min_age=min_age,
         params=params,
-        twin_params=cases.loss_params(TWINS, name, settings, age, min_age),
+        twin_params=loss_params(twin, settings, age, min_age=min_age),
     )
 
 
@@ -57,8 +58,8 @@ def test_age_loss(name, settings, min_age, scale, dtype):
     method = METHODS[name]
     rng = np.random.default_rng([scale, min_age])
     age = cases.hide_some_ages(cases.ages(rng), method.needs).astype(dtype)
-    output = cases.outputs(method.head, rng, scale).astype(dtype)
-    extra = cases.extra_inputs(method.needs, rng)
+    output = head_output(method.head, rng, cases.N, scale).astype(dtype)
+    extra = extra_inputs(method.needs, rng, cases.N)
     compare_methods(name, settings, age, output, dtype, extra=extra, min_age=min_age)
 
 
@@ -67,10 +68,8 @@ def test_age_loss_of_saturated_outputs_and_one_sample(name, settings):
     method = METHODS[name]
     rng = np.random.default_rng(7)
     wide = method.head in ("regression", "noisy_regression", "stagewise", "forest")
-    output = cases.outputs(method.head, rng, 10 if wide else 1e4, count=2)[:1]
-    extra = {
-        key: value[:1] if np.ndim(value) else value for key, value in cases.extra_inputs(method.needs, rng).items()
-    }
+    output = head_output(method.head, rng, 2, 10 if wide else 1e4)[:1]
+    extra = rows_of(extra_inputs(method.needs, rng, cases.N), slice(1))
     compare_methods(name, settings, np.array([42.3]), output, "float64", extra=extra, min_age=0)
 
 

@@ -7,6 +7,7 @@ import torch
 from keras_impl.metrics import METRICS, distribution_interval
 from parity_tests import cases, tolerances
 from parity_tests.bridge import to_numpy
+from tests.method_cases import K
 from torch_ref.metrics import METRICS as TWINS
 from torch_ref.metrics import distribution_interval as twin_interval
 
@@ -41,8 +42,8 @@ def metric_inputs(name, rng):
 
 def distributions(rng):
     """(N, K) from nearly certain to flat; the last two rows are certain."""
-    probabilities = np.stack([rng.dirichlet(np.full(cases.K, spread)) for spread in np.geomspace(0.01, 10, cases.N)])
-    probabilities[-2:] = np.eye(cases.K)[[0, 100]]
+    probabilities = np.stack([rng.dirichlet(np.full(K, spread)) for spread in np.geomspace(0.01, 10, cases.N)])
+    probabilities[-2:] = np.eye(K)[[0, 100]]
     return probabilities
 
 

@@ -123,9 +123,8 @@ def trajectories():
                 yield pytest.param(method, optimizer, dtype, marks=() if usual else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("method", "optimizer", "dtype"), list(trajectories()))
-def test_fifty_steps_agree(method, optimizer, dtype, floatx):
-    floatx(dtype)
+def train_both(method, optimizer, dtype):
+    """Train both nets from one start on the same batches; the losses of each step in each stack."""
     keras.utils.set_random_seed(3)
     model = keras_net(method)
     twin = TorchNet(method).to(getattr(torch, dtype)).train()
@@ -147,4 +146,11 @@ def test_fifty_steps_agree(method, optimizer, dtype, floatx):
         twin_losses.append(loss.item())
     end = values_of(model_variables(model))
     assert np.abs(end["backbone/conv/kernel"] - start["backbone/conv/kernel"]).max() > 1e-4
+    return losses, twin_losses
+
+
+@pytest.mark.parametrize(("method", "optimizer", "dtype"), list(trajectories()))
+def test_fifty_steps_agree(method, optimizer, dtype, floatx):
+    floatx(dtype)
+    losses, twin_losses = train_both(method, optimizer, dtype)
     np.testing.assert_allclose(losses, twin_losses, rtol=tolerances.TRAJECTORY[dtype])

@@ -12,7 +12,6 @@ import pytest
 from benchmarks import losses as loss_benchmark
 from benchmarks import methods as method_benchmark
 from faces.errors import UserError
-from keras_impl import losses
 from keras_impl.methods import METHODS
 
 # === benchmarks/losses.py ===
@@ -22,17 +21,13 @@ def test_every_method_and_every_switch_word_is_measured():
     cases = loss_benchmark.all_cases()
     assert {case.method for case in cases if not case.settings} == set(METHODS)
     assert len({case.name for case in cases}) == len(cases)
-    # Each word that a loss refuses to do without is in its list of words; all but the default are cases.
-    words = {
-        "mean_residue": losses.distribution.ENTROPIES,
-        "adaptive_mean_residue": losses.distribution.ENTROPIES,
-        "balanced_mse": losses.regression.VARIANTS,
-    }
-    for method, known in words.items():
-        set_to = {next(iter(case.settings.values())) for case in cases if case.method == method and case.settings}
-        assert set_to == set(known) - set(METHODS[method].params.values())
+    set_to = {(case.method, *pair) for case in cases for pair in case.settings.items()}
+    assert {("mean_residue", "entropy", "monotone"), ("balanced_mse", "variant", "bni")} <= set_to
+    assert ("coral", "importance_weights", "niu") in set_to
+    # Only switches of the loss, and never the default.
+    assert all(METHODS[method].params[key] != word for method, key, word in set_to)
     textual = {name for name, method in METHODS.items() if any(isinstance(v, str) for v in method.params.values())}
-    assert textual <= set(loss_benchmark.SWITCHES)
+    assert textual <= {method for method, _, _ in set_to}
 
 
 def test_only_the_named_losses_have_no_limit():

@@ -132,7 +132,7 @@ def test_optional_package_has_one_place(package):
         ("evaluate.py", "from hydra import compose"),
         ("train.py", "from parity_tests import test_losses"),
         ("tests/faces/test_x.py", "import parity_tests.test_losses"),
-        ("keras_impl/heads/rank.py", "def f():\n    import tensorflow"),
+        ("keras_impl/heads/ordinal.py", "def f():\n    import tensorflow"),
         ("keras_impl/training/fit.py", "import tensorflow as tf"),
         ("keras_impl/input/batches.py", "def f():\n    import tensorflow as tf"),
         ("keras_impl/losses/ordinal.py", "import torch_ref.losses"),
@@ -163,7 +163,7 @@ def test_forbidden_import_is_found(path, source):
         ("evaluate_appa_real.py", "import evaluate\nfrom faces.errors import run_main"),
         ("keras_impl/input/tf_data.py", "def f():\n    import tensorflow as tf"),
         ("keras_impl/training/fit.py", "class C:\n    def f(self):\n        import wandb"),
-        ("keras_impl/heads/rank.py", "from . import losses\nfrom .losses import mae\nimport keras, numpy, math"),
+        ("keras_impl/heads/ordinal.py", "from . import losses\nfrom .losses import mae\nimport keras, numpy, math"),
         ("torch_ref/heads.py", "import torch.nn.functional as F\nfrom faces.labels import age_grid"),
         ("faces/report/pictures/evaluation.py", "def f():\n    from matplotlib.figure import Figure"),
         ("keras_impl/web/page.py", "import gradio as gr"),
@@ -232,3 +232,130 @@ def test_config_key_without_a_comment_is_found():
         ]
     )
     assert undocumented_keys(text) == ["train.tag", "train.steps", "train.empty", "train.rest", "seed"]
+
+
+# === Twins ===
+
+STACKS = ("keras_impl", "torch_ref")
+# What has a twin stands at the address of its twin.
+TWINS = {
+    "backbones",
+    "heads",
+    "losses",
+    "methods",
+    "fits",
+    "forest",
+    "metrics",
+    "weighting",
+    "model",
+    "layers",
+    "checks",
+}
+# Public names that one stack has alone, and why.
+ALONE = {
+    "keras_impl": {
+        # The nets come from keras.applications.
+        "backbones.base: minus_one_to_one",
+        "backbones.catalogue: build_backbone check_backbone set_batch_norm_momentum",
+        "backbones.resnet: CaffePreprocessing caffe",
+        # Only this stack is configured, trained and saved.
+        "checks: require_number require_whole",
+        "forest: LeafUpdate",
+        "methods: fitted_settings split_settings",
+        "model: METRIC_NAMES build_model check_names",
+        # What torch has or does without: gather, cast, a stable sum of exponentials, layers of full speed.
+        "layers: FusedBatchNormalization fuse_batch_normalization",
+        "losses.grid: at_class class_numbers constant require_positive require_word",
+        "losses.log_space: shifted_log_sum_exp",
+    },
+    "torch_ref": {
+        # The nets that the other stack has from keras.applications, and Keras' arithmetic for them.
+        "backbones.base: rescale",
+        "backbones.efficientnet: EfficientNet",
+        "backbones.inverted_residual: InvertedBlock InvertedResidualNet round_channels",
+        "backbones.mobilenet_v3: MobileNetV3 hard_sigmoid hard_swish",
+        "backbones.resnet: ResNet",
+        "layers: BatchNorm Normalization SameConv2d",
+        # Torch broadcasts what Keras refuses.
+        "losses.grid: check_columns",
+        "metrics: AGE_TOLERANCE MIN_PROBABILITY",
+    },
+}
+
+
+def public_names(source):
+    """{name: names of its parameters, None where it is no function} of all that a module defines for others."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
+        elif isinstance(node, ast.ClassDef):
+            found[node.name] = None
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {name.id: None for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return {name: parameters for name, parameters in found.items() if not name.startswith("_")}
+
+
+def addresses(stack):
+    """{(dotted module, name): parameters} of the modules that have a twin."""
+    found = {}
+    for path in (ROOT / stack).rglob("*.py"):
+        module = path.relative_to(ROOT / stack).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        if module.split(".")[0] in TWINS:
+            names = public_names(path.read_text(encoding="utf-8"))
+            found |= {(module, name): parameters for name, parameters in names.items()}
+    return found
+
+
+def twin_problems(mine, other, alone):
+    """What is wrong with the addresses of one stack beside those of the other.
+
+    Args:
+        mine: {(module, name): parameters}.
+        other: of the other stack.
+        alone: {"module: name name"} that this stack may have alone.
+    """
+    alone = {(entry.split(": ")[0], name) for entry in alone for name in entry.split(": ")[1].split()}
+    problems = [f"{module}.{name} has no twin" for module, name in mine.keys() - other.keys() - alone]
+    problems += [f"{module}.{name} stands elsewhere in the twin" for module, name in alone if elsewhere(name, other)]
+    problems += [f"{module}.{name} is no longer alone" for module, name in alone - (mine.keys() - other.keys())]
+    problems += [
+        f"{module}.{name} has other parameters than its twin"
+        for module, name in mine.keys() & other.keys()
+        if None not in (mine[module, name], other[module, name]) and mine[module, name] != other[module, name]
+    ]
+    return sorted(problems)
+
+
+def elsewhere(name, other):
+    return any(name == known for _, known in other)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_twins_have_the_same_addresses(stack):
+    (twin,) = set(STACKS) - {stack}
+    mine = addresses(stack)
+    assert ("losses.ordinal", "coral") in mine and ("heads", "HEADS") in mine
+    assert twin_problems(mine, addresses(twin), ALONE[stack]) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "twin", "alone", "problem"),
+    [
+        ("def coral(age): 1", "", (), "m.coral has no twin"),
+        ("def coral(age): 1", "def coral(years): 1", (), "m.coral has other parameters than its twin"),
+        ("class A: 1", "class A: 1", ("m: A",), "m.A is no longer alone"),
+        ("", "", ("m: A",), "m.A is no longer alone"),
+        ("_A = 1\nB, C = 2, 3\nD: int = 4", "B = C = 2", (), "m.D has no twin"),
+    ],
+)
+def test_name_without_its_twin_is_found(source, twin, alone, problem):
+    mine, other = ({("m", name): value for name, value in public_names(text).items()} for text in (source, twin))
+    assert problem in twin_problems(mine, other, alone)
+
+
+def test_name_at_another_address_is_found():
+    mine, other = {("heads.rank", "RankHead"): None}, {("heads.ordinal", "RankHead"): None}
+    assert twin_problems(mine, other, ()) == ["heads.rank.RankHead has no twin"]
+    assert "heads.rank.RankHead stands elsewhere in the twin" in twin_problems(mine, other, ("heads.rank: RankHead",))

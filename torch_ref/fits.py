@@ -5,14 +5,15 @@ settings are the method's own ones, of which a fit takes what it needs. Unknown 
 one a UserError is raised.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from faces.errors import UserError
-from torch_ref.checks import check_known
+from faces.methods import IMPORTANCE_SCHEMES, RANK_STARTS
+from torch_ref.checks import require_one_of
 from torch_ref.forest import MIN_LEAF_VARIANCE, leaf_positions
-
-IMPORTANCE_SCHEMES = ("coral", "niu")
-STARTS = ("prior", "published")
 
 MIXTURE_COMPONENTS = 8
 MIXTURE_ROUNDS = 200
@@ -22,17 +23,17 @@ MIN_RESPONSIBILITY = 1e-6
 MIN_COMPONENT_VARIANCE = 1 / 12
 
 
-def fit_median(train_ages, min_age, max_age, **_):
+def fit_median(train_ages: np.ndarray, min_age: int, max_age: int, **_) -> dict[str, Any]:
     """The constant of least absolute error."""
     return {"initial_bias": float(np.median(_known(train_ages)))}
 
 
-def fit_mean(train_ages, min_age, max_age, **_):
+def fit_mean(train_ages: np.ndarray, min_age: int, max_age: int, **_) -> dict[str, Any]:
     """The constant of least squared error."""
     return {"initial_bias": float(np.mean(_known(train_ages)))}
 
 
-def fit_importance_weights(train_ages, min_age, max_age, *, importance_weights=None, **_):
+def _importance_weights(train_ages, min_age, max_age, *, importance_weights=None, **_):
     """The K - 1 weights of the ranks for the word importance_weights; nothing for None or for given numbers.
 
     "coral", sqrt(m_k) by its maximum, m_k the larger of the numbers of ages above and not above rank k (Cao et al.,
@@ -41,7 +42,7 @@ def fit_importance_weights(train_ages, min_age, max_age, *, importance_weights=N
     """
     if not isinstance(importance_weights, str):
         return {}
-    check_known("importance_weights", importance_weights, IMPORTANCE_SCHEMES)
+    require_one_of("importance_weights", importance_weights, IMPORTANCE_SCHEMES)
     counts = _class_counts(train_ages, min_age, max_age)
     if importance_weights == "coral":
         not_above = counts.cumsum()[:-1]
@@ -53,14 +54,22 @@ def fit_importance_weights(train_ages, min_age, max_age, *, importance_weights=N
     return {"importance_weights": (roots / roots.sum()).tolist()}
 
 
-def fit_ranks(train_ages, min_age, max_age, *, importance_weights=None, start="prior", **_):
-    """The ranks' weights of fit_importance_weights and, for the start "prior", their biases as initial_bias.
+def fit_ranks(
+    train_ages: np.ndarray,
+    min_age: int,
+    max_age: int,
+    *,
+    start: str = "prior",
+    importance_weights: str | Sequence[float] | None = None,
+    **_,
+) -> dict[str, Any]:
+    """The ranks' weights of _importance_weights and, for the start "prior", their biases as initial_bias.
 
     b_k = log((A_k + s_k) / (N - A_k + 1 - s_k)), the log-odds of an age above rank k: A_k of the N known ages are, and
     s_k = (K - 1 - k) / K of one more that is spread evenly over the classes. The start "published" leaves the biases
     to the head.
     """
-    fitted = fit_importance_weights(train_ages, min_age, max_age, importance_weights=importance_weights)
+    fitted = _importance_weights(train_ages, min_age, max_age, importance_weights=importance_weights)
     if not _starts_at_prior(start):
         return fitted
     counts = _class_counts(train_ages, min_age, max_age)
@@ -69,7 +78,9 @@ def fit_ranks(train_ages, min_age, max_age, *, importance_weights=None, start="p
     return fitted | {"initial_bias": np.log(odds).tolist()}
 
 
-def fit_conditional_ranks(train_ages, min_age, max_age, *, start="prior", **_):
+def fit_conditional_ranks(
+    train_ages: np.ndarray, min_age: int, max_age: int, *, start: str = "prior", **_
+) -> dict[str, Any]:
     """For the start "prior" the log-odds of an age above rank k among those above rank k - 1, as initial_bias.
 
     b_k = log((A_k + s_k) / (n_k + 1 / K)) with A_k and s_k of fit_ranks and n_k the known ages of class k. The start
@@ -83,18 +94,24 @@ def fit_conditional_ranks(train_ages, min_age, max_age, *, start="prior", **_):
     return {"initial_bias": np.log(odds).tolist()}
 
 
-def fit_balanced_mse(train_ages, min_age, max_age, *, variant="bmc", **_):
+def fit_balanced_mse(
+    train_ages: np.ndarray, min_age: int, max_age: int, *, variant: str = "bmc", **_
+) -> dict[str, Any]:
     """The mean and the variant's statistics of the training ages: a mixture of normal distributions or a histogram."""
     fitted = fit_mean(train_ages, min_age, max_age)
     if variant == "gai":
-        return fitted | _fit_mixture(_on_grid(train_ages, min_age, max_age))
+        names = ("mixture_weights", "mixture_means", "mixture_variances")
+        mixture = fit_mixture(_on_grid(train_ages, min_age, max_age))
+        return fitted | {name: values.tolist() for name, values in zip(names, mixture, strict=True)}
     if variant == "bni":
         counts = _class_counts(train_ages, min_age, max_age)
         return fitted | {"bucket_weights": (counts / counts.sum()).tolist()}
     return fitted
 
 
-def fit_leaves(train_ages, min_age, max_age, *, trees=5, depth=6, **_):
+def fit_leaves(
+    train_ages: np.ndarray, min_age: int, max_age: int, *, trees: int = 5, depth: int = 6, **_
+) -> dict[str, Any]:
     """Leaves at evenly spaced quantiles of the ages, neighbours in different trees, as wide as an even share."""
     ages = _on_grid(train_ages, min_age, max_age)
     leaves = 2 ** (depth - 1)
@@ -106,25 +123,25 @@ def fit_leaves(train_ages, min_age, max_age, *, trees=5, depth=6, **_):
     }
 
 
-def _starts_at_prior(start):
-    check_known("start", start, STARTS)
-    return start == "prior"
+def fit_mixture(
+    ages: np.ndarray, *, components: int = MIXTURE_COMPONENTS, rounds: int = MIXTURE_ROUNDS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Expectation maximisation of a mixture of normal distributions from the ages' quantiles.
 
+    Args:
+        ages: (N,) known ages in years.
+        components: number of normal distributions.
+        rounds: of the expectation maximisation.
 
-def _numbers_above(counts):
-    """How many ages are above each rank, and how much of one age spread evenly over the classes, each (K - 1,)."""
-    classes = len(counts)
-    return counts.sum() - counts.cumsum()[:-1], np.arange(classes - 1, 0, -1) / classes
-
-
-def _fit_mixture(ages):
-    """Expectation maximisation of a mixture of normal distributions from the ages' quantiles."""
-    means = np.quantile(ages, (np.arange(MIXTURE_COMPONENTS) + 0.5) / MIXTURE_COMPONENTS)
-    variances = np.full(MIXTURE_COMPONENTS, max(ages.var() / MIXTURE_COMPONENTS**2, MIN_COMPONENT_VARIANCE))
-    weights = np.full(MIXTURE_COMPONENTS, 1 / MIXTURE_COMPONENTS)
+    Returns:
+        weights, means and variances, each (components,).
+    """
+    means = np.quantile(ages, (np.arange(components) + 0.5) / components)
+    variances = np.full(components, max(ages.var() / components**2, MIN_COMPONENT_VARIANCE))
+    weights = np.full(components, 1 / components)
     # Ages repeat: the rounds run over the distinct ones.
     values, counts = np.unique(ages, return_counts=True)
-    for _ in range(MIXTURE_ROUNDS):
+    for _ in range(rounds):
         shares = counts[:, None] * _responsibilities(values, weights, means, variances)  # (U, G)
         totals = shares.sum(axis=0)
         held = totals < MIN_RESPONSIBILITY
@@ -133,8 +150,18 @@ def _fit_mixture(ages):
         spread = (shares * (values[:, None] - means) ** 2).sum(axis=0) / divisors
         variances = np.where(held, variances, np.maximum(spread, MIN_COMPONENT_VARIANCE))
         weights = totals / len(ages)
-    fitted = {"mixture_weights": weights, "mixture_means": means, "mixture_variances": variances}
-    return {name: array.tolist() for name, array in fitted.items()}
+    return weights, means, variances
+
+
+def _starts_at_prior(start):
+    require_one_of("start", start, RANK_STARTS)
+    return start == "prior"
+
+
+def _numbers_above(counts):
+    """How many ages are above each rank, and how much of one age spread evenly over the classes, each (K - 1,)."""
+    classes = len(counts)
+    return counts.sum() - counts.cumsum()[:-1], np.arange(classes - 1, 0, -1) / classes
 
 
 def _responsibilities(values, weights, means, variances):

@@ -19,12 +19,12 @@ MIN_RESPONSIBILITY = 1e-12
 MIN_LEAF_VARIANCE = 1 / 12
 
 
-def leaf_positions(trees, leaves):
+def leaf_positions(trees: int, leaves: int) -> np.ndarray:
     """(l + (t + 1/2) / T) / L as NumPy (T, L): all leaves evenly spaced in 0..1, neighbours in different trees."""
     return (np.arange(leaves) + (np.arange(trees)[:, None] + 0.5) / trees) / leaves
 
 
-def log_routes(split_logits):
+def log_routes(split_logits: torch.Tensor) -> torch.Tensor:
     """Logarithm of the probability of each leaf: split logits (N, T, L - 1) -> (N, T, L).
 
     A sample goes left at a split with logit f with probability s(f), right with s(-f), s the logistic function.
@@ -50,13 +50,21 @@ def _first_splits(splits):
         first = 2 * first + 1
 
 
-def log_normal(value, mean, variance):
+def log_normal(age: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
     """Logarithm of the normal density; the arguments broadcast."""
-    return -0.5 * ((value - mean).square() / variance + (2 * math.pi * variance).log())
+    return -0.5 * ((age - mean).square() / variance + (2 * math.pi * variance).log())
 
 
 @torch.no_grad()
-def update_leaves(age, log_route, mean, variance, *, iterations=20, min_variance=1 / 12):
+def update_leaves(
+    age: torch.Tensor,
+    log_route: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    *,
+    iterations: int = 20,
+    min_variance: float = 1 / 12,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Fixed-point rounds for the leaves' normal distributions, given the routes.
 
     Each round shares every age y out among the leaves of a tree, softmax_l(log route + log N(y; mean, variance)), and
@@ -65,7 +73,9 @@ def update_leaves(age, log_route, mean, variance, *, iterations=20, min_variance
     Args:
         age: (N,) years; rows with NaN are ignored.
         log_route: (N, T, L).
-        mean, variance: (T, L), where the rounds start.
+        mean: (T, L) years, where the rounds start.
+        variance: (T, L) years squared, where the rounds start.
+        iterations: number of rounds.
         min_variance: floor of the variance: a leaf that owns one sample would collapse onto it.
 
     Returns:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Keras' epsilon(): the smallest standard deviation Normalization divides by.
-NORMALIZATION_MIN_STD = 1e-7
+_NORMALIZATION_MIN_STD = 1e-7
 
 
 class SameConv2d(nn.Conv2d):
@@ -14,7 +14,7 @@ class SameConv2d(nn.Conv2d):
     So the padding of a strided convolution depends on the parity of the size, which nn.Conv2d cannot express.
     """
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = (_same_padding(*pair) for pair in zip(x.shape[2:], self.kernel_size, self.stride, strict=True))
         return super().forward(F.pad(x, (*width, *height)))
 
@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
     ICML 2015.
     """
 
-    def __init__(self, channels, *, epsilon=1e-3, momentum=0.99):
+    def __init__(self, channels: int, *, epsilon: float = 1e-3, momentum: float = 0.99):
         super().__init__()
         self.epsilon = epsilon
         self.momentum = momentum
@@ -44,7 +44,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("moving_mean", torch.zeros(channels))
         self.register_buffer("moving_variance", torch.ones(channels))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training:
             self._update_statistics(x.detach())
             return F.batch_norm(x, None, None, self.gamma, self.beta, training=True, eps=self.epsilon)
@@ -56,18 +56,18 @@ class BatchNorm(nn.Module):
         self.moving_mean.lerp_(mean, 1 - self.momentum)
         self.moving_variance.lerp_(variance, 1 - self.momentum)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{len(self.gamma)}, epsilon={self.epsilon}, momentum={self.momentum}"
 
 
 class Normalization(nn.Module):
     """(x - mean) / sqrt(variance) of each channel of (N, C, H, W), both fixed; 0 and 1 until they are loaded."""
 
-    def __init__(self, channels):
+    def __init__(self, channels: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
 
-    def forward(self, x):
-        std = self.variance.sqrt().clamp(min=NORMALIZATION_MIN_STD)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        std = self.variance.sqrt().clamp(min=_NORMALIZATION_MIN_STD)
         return (x - self.mean[:, None, None]) / std[:, None, None]

@@ -1,6 +1,8 @@
 """The whole network: a backbone and one head for each output."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +23,8 @@ class FaceModel(nn.Module):
         backbone: key of BACKBONES.
         method: key of METHODS; it decides the age head.
         outputs: which of "age" and "gender" the model has.
-        min_age, max_age: ends of the age grid.
+        min_age: first age of the grid.
+        max_age: last age of the grid.
         decode: how the age head turns its output into years; None means the head's default.
         head_params: further arguments of the age head: other values for AgeMethod.head_params, and what
             AgeMethod.fit returns beside parameters of the loss.
@@ -33,15 +36,15 @@ class FaceModel(nn.Module):
 
     def __init__(
         self,
-        backbone,
-        method="cross_entropy",
+        backbone: str,
+        method: str = "cross_entropy",
         *,
-        outputs=OUTPUTS,
-        min_age=MIN_AGE,
-        max_age=MAX_AGE,
-        decode=None,
-        head_params=None,
-        backbone_params=None,
+        outputs: str | Sequence[str] = OUTPUTS,
+        min_age: int = MIN_AGE,
+        max_age: int = MAX_AGE,
+        decode: str | None = None,
+        head_params: Mapping[str, Any] | None = None,
+        backbone_params: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         self.method = _look_up("method", method, METHODS)
@@ -54,12 +57,12 @@ class FaceModel(nn.Module):
         if "gender" in self.outputs:
             self.gender_head = GenderHead(self.backbone.out_features)
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Raw head outputs by name: "age" in the head's own shape, "gender" logits (N, 2)."""
         features = self.backbone(images)
         return {name: getattr(self, f"{name}_head")(features) for name in self.outputs}
 
-    def predict_faces(self, images):
+    def predict_faces(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """The prediction, always with the moving statistics and without gradient.
 
         Returns:

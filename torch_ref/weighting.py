@@ -5,11 +5,12 @@ Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (label distribut
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from faces.errors import UserError
-from torch_ref.checks import check_known
+from torch_ref.checks import require_one_of
 
 SCHEMES = ("none", "inverse", "sqrt_inverse")
 KERNELS = ("gaussian", "triangular", "laplace")
@@ -21,20 +22,30 @@ _TRUNCATE = 4.0
 
 
 def age_weights(
-    train_ages, *, scheme="inverse", lds=False, kernel="gaussian", kernel_size=5, kernel_sigma=2.0, max_age=120
-):
+    train_ages: np.ndarray | torch.Tensor,
+    *,
+    scheme: str = "inverse",
+    lds: bool = False,
+    kernel: str = "gaussian",
+    kernel_size: int = 5,
+    kernel_sigma: float = 2.0,
+    max_age: int = 120,
+) -> torch.Tensor:
     """One weight a sample, inverse to the frequency of its age, (N,) -> float64 (N,) with mean 1 over the known ages.
 
     Args:
         train_ages: (N,) years, tensor or array; NaN, unknown, weighs 1. The class is floor(age + 1/2), 0..max_age.
         scheme: "inverse", 1 by the class count clipped to 5..1000; "sqrt_inverse", 1 by its square root; "none", 1.
         lds: smooth the clipped counts or the roots over neighbouring ages before inverting them.
-        kernel, kernel_size, kernel_sigma: the smoothing kernel, see lds_kernel.
+        kernel: word of the smoothing kernel, see lds_kernel.
+        kernel_size: its odd number of ages.
+        kernel_sigma: its width in years.
+        max_age: last class.
 
     Raises:
         UserError: a word is unknown or the kernel's size or sigma impossible.
     """
-    check_known("scheme", scheme, SCHEMES)
+    require_one_of("scheme", scheme, SCHEMES)
     smoothing = lds_kernel(kernel, kernel_size, kernel_sigma) if lds else None
     ages = torch.as_tensor(train_ages, dtype=torch.float64)
     known = ~torch.isnan(ages)
@@ -50,7 +61,7 @@ def age_weights(
     return weights
 
 
-def lds_kernel(kernel, size, sigma):
+def lds_kernel(kernel: str = "gaussian", size: int = 5, sigma: float = 2.0) -> torch.Tensor:
     """Smoothing kernel with the peak 1, float64 (size,).
 
     Args:
@@ -62,7 +73,7 @@ def lds_kernel(kernel, size, sigma):
     Raises:
         UserError: kernel is unknown, size even or not positive, or sigma not positive.
     """
-    check_known("kernel", kernel, KERNELS)
+    require_one_of("kernel", kernel, KERNELS)
     if size < 1 or size % 2 == 0:
         raise UserError(f"An LDS kernel needs an odd size. Received: {size}")
     if not sigma > 0:

@@ -4,6 +4,7 @@ A variable's key is its module's path with "/" for "." and its Keras name: "back
 "age_head/rank_bias".
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -22,12 +23,12 @@ class _Variable(NamedTuple):
     tensor: torch.Tensor
 
 
-def keras_weights(module):
+def keras_weights(module: nn.Module) -> dict[str, np.ndarray]:
     """The module's weights in Keras' layout: dict of key -> array of the module's dtype, not sharing its memory."""
     return {key: np.array(_to_keras(variable)) for key, variable in _variables(module).items()}
 
 
-def load_keras_weights(module, weights):
+def load_keras_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Copy Keras variables into the module; nothing is copied unless everything fits.
 
     Args:

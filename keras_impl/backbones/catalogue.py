@@ -1,69 +1,35 @@
 """The backbones by name, and how one is built."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import keras
-from keras import ops
 
 from faces.errors import UserError
-from keras_impl.backbones.face_resnet import face_resnet
-
-IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
-
-
-@keras.saving.register_keras_serializable("faces")
-class CaffePreprocessing(keras.layers.Layer):
-    """RGB 0..255 -> BGR minus the ImageNet mean, the input of VGG and of the first ResNets."""
-
-    def call(self, images):
-        return ops.flip(images, axis=-1) - ops.convert_to_tensor(IMAGENET_MEAN_BGR, dtype=images.dtype)
-
-
-def _caffe(images):
-    return CaffePreprocessing(name="preprocessing")(images)
-
-
-def _minus_one_to_one(images):
-    return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(images)
-
-
-def _inside(images):
-    """The application scales 0..255 itself."""
-    return images
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A constructor as in `keras.applications`, the preprocessing of its weights, and its least image size."""
-
-    application: Callable
-    preprocess: Callable = _inside
-    min_size: int = 32
-
+from keras_impl.backbones.base import Backbone, minus_one_to_one
+from keras_impl.backbones.face_resnet import FaceResNet
+from keras_impl.backbones.resnet import caffe
 
 _applications = keras.applications
 
-BACKBONES = {
+BACKBONES: dict[str, Backbone] = {
     **{f"EfficientNetB{i}": Backbone(getattr(_applications, f"EfficientNetB{i}")) for i in range(8)},
     **{
         f"EfficientNetV2{size}": Backbone(getattr(_applications, f"EfficientNetV2{size}"))
         for size in ("B0", "B1", "B2", "B3", "S")
     },
     **{f"MobileNetV3{size}": Backbone(getattr(_applications, f"MobileNetV3{size}")) for size in ("Small", "Large")},
-    **{f"ResNet{depth}": Backbone(getattr(_applications, f"ResNet{depth}"), _caffe) for depth in (50, 101, 152)},
+    **{f"ResNet{depth}": Backbone(getattr(_applications, f"ResNet{depth}"), caffe) for depth in (50, 101, 152)},
     **{
-        f"ResNet{depth}V2": Backbone(getattr(_applications, f"ResNet{depth}V2"), _minus_one_to_one)
+        f"ResNet{depth}V2": Backbone(getattr(_applications, f"ResNet{depth}V2"), minus_one_to_one)
         for depth in (50, 101, 152)
     },
     "ConvNeXtTiny": Backbone(_applications.ConvNeXtTiny),
-    "VGG16": Backbone(_applications.VGG16, _caffe),
-    "FaceResNet10": Backbone(partial(face_resnet, (64, 128, 192, 256), (1, 1, 1, 1)), _minus_one_to_one),
+    "VGG16": Backbone(_applications.VGG16, caffe),
+    "FaceResNet10": Backbone(partial(FaceResNet, (64, 128, 192, 256), (1, 1, 1, 1)), minus_one_to_one),
 }
 
 
-def check_backbone(name, image_size):
+def check_backbone(name: str, image_size: int) -> None:
     """UserError unless the name is known and the image size is one the backbone can take."""
     if name not in BACKBONES:
         raise UserError(f"Unknown backbone {name!r}. Expected one of: {', '.join(BACKBONES)}")
@@ -72,7 +38,7 @@ def check_backbone(name, image_size):
         raise UserError(f"Image size for {name} must be a whole number >= {least} pixels. Received: {image_size}")
 
 
-def build_backbone(name, image_size, *, weights=None):
+def build_backbone(name: str, image_size: int, *, weights: str | None = None) -> keras.Model:
     """A functional model from images (N, S, S, 3) to features (N, C), average-pooled.
 
     Args:
@@ -92,7 +58,7 @@ def build_backbone(name, image_size, *, weights=None):
     return keras.Model(images, application.output, name="backbone")
 
 
-def set_batch_norm_momentum(model, momentum):
+def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:
     """Set the momentum of all BatchNormalization layers. MobileNetV3's 0.999 leaves the moving statistics near their
     start for many epochs of a small set."""
     for layer in model.layers:

@@ -4,23 +4,36 @@ A CPU runs plain 3x3 convolutions near its arithmetic peak and depthwise ones at
 training this net does several times the multiplications of a MobileNet.
 """
 
+from collections.abc import Sequence
+
 import keras
+from keras import KerasTensor, layers
 
-layers = keras.layers
 STEM_WIDTH = 32
-BATCH_NORM_MOMENTUM = 0.9
+_BATCH_NORM_MOMENTUM = 0.9
 
 
-def face_resnet(widths, depths, *, include_top=False, weights=None, input_tensor=None, pooling="avg"):
+def FaceResNet(
+    widths: Sequence[int],
+    depths: Sequence[int],
+    *,
+    include_top: bool = False,
+    weights: None = None,
+    input_tensor: KerasTensor,
+    pooling: str = "avg",
+) -> keras.Model:
     """A residual net with the calling convention of `keras.applications`.
 
     Basic blocks of two 3x3 convolutions; a shortcut that changes shape averages 2x2 pixels before its 1x1 convolution
     instead of dropping three of four (He et al., Bag of Tricks for Image Classification, CVPR 2019, ResNet-D).
 
     Args:
-        widths, depths: channels and blocks of each stage; every stage halves the side of its input, as the stem does.
-        include_top, weights, pooling: there is no top, there are no published weights, and features are averaged.
+        widths: channels of each stage; every stage halves the side of its input, as the stem does.
+        depths: blocks of each stage.
+        include_top: False, there is no top.
+        weights: None, there are no published ones.
         input_tensor: (N, S, S, 3), -1..1.
+        pooling: "avg", features are averaged.
     """
     if include_top or weights is not None or pooling != "avg":
         raise ValueError("A FaceResNet has no classes and no published weights.")
@@ -53,5 +66,5 @@ def _unit(x, name, width, *, kernel_size=3, strides=1, activate=True):
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if activate else x

@@ -1,6 +1,9 @@
 """What all age heads share."""
 
+from typing import Any
+
 import keras
+import numpy as np
 
 from faces.labels import MAX_AGE, MIN_AGE, age_grid
 
@@ -13,7 +16,15 @@ class AgeHead(keras.layers.Layer):
 
     DECODES = ("clip",)
 
-    def __init__(self, *, min_age=MIN_AGE, max_age=MAX_AGE, decode=None, name="age_head", **kwargs):
+    def __init__(
+        self,
+        *,
+        min_age: int = MIN_AGE,
+        max_age: int = MAX_AGE,
+        decode: str | None = None,
+        name: str = "age_head",
+        **kwargs,
+    ):
         kwargs.setdefault("dtype", keras.config.floatx())
         super().__init__(name=name, **kwargs)
         self.grid = age_grid(min_age, max_age)
@@ -22,11 +33,11 @@ class AgeHead(keras.layers.Layer):
         if self.decode_name not in self.DECODES:
             raise ValueError(f"decode must be one of {self.DECODES}. Received: {decode!r}")
 
-    def dense(self, units, name, **kwargs):
+    def dense(self, units: int, name: str, **kwargs) -> keras.layers.Dense:
         """A Dense layer of this head's precision."""
         return keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **kwargs)
 
-    def constant_weight(self, values, name, *, trainable=True):
+    def constant_weight(self, values: np.ndarray, name: str, *, trainable: bool = True) -> keras.Variable:
         """A weight that starts at `values`, an array."""
         return self.add_weight(
             shape=values.shape,
@@ -35,7 +46,7 @@ class AgeHead(keras.layers.Layer):
             name=name,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(min_age=self.min_age, max_age=self.max_age, decode=self.decode_name)
         return config

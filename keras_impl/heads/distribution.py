@@ -1,7 +1,7 @@
 """A distribution over the age grid."""
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from keras_impl.heads.base import AgeHead
 
@@ -20,18 +20,18 @@ class DistributionHead(AgeHead):
         super().__init__(**kwargs)
         self.logits = self.dense(len(self.grid), "logits")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.logits.build(input_shape)
         self.built = True
 
-    def call(self, features):
+    def call(self, features: KerasTensor) -> KerasTensor:
         return self.logits(ops.cast(features, self.compute_dtype))
 
-    def probabilities(self, output):
+    def probabilities(self, output: KerasTensor) -> KerasTensor:
         """(N, K) probability of each age of the grid."""
         return ops.softmax(output, axis=-1)
 
-    def decode(self, output):
+    def decode(self, output: KerasTensor) -> KerasTensor:
         """(N,) age in years."""
         probabilities = self.probabilities(output)
         grid = ops.cast(self.grid, output.dtype)

@@ -1,9 +1,12 @@
 """One number a face: the age in years."""
 
+from typing import Any
+
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
+from faces.methods import REGRESSION_SCALES
 from keras_impl.heads.base import AgeHead
 
 
@@ -16,9 +19,9 @@ class RegressionHead(AgeHead):
         scale: "years", or "normalised": the layer's own number is (age - middle) / (max_age - min_age) (MiVOLO).
     """
 
-    SCALES = ("years", "normalised")
+    SCALES = REGRESSION_SCALES
 
-    def __init__(self, *, initial_bias=None, scale="years", **kwargs):
+    def __init__(self, *, initial_bias: float | None = None, scale: str = "years", **kwargs):
         super().__init__(**kwargs)
         if scale not in self.SCALES:
             raise ValueError(f"scale must be one of {', '.join(self.SCALES)}. Received: {scale!r}")
@@ -29,19 +32,19 @@ class RegressionHead(AgeHead):
             start = (start - self.middle) / (self.max_age - self.min_age)
         self.value = self.dense(1, "value", bias_initializer=keras.initializers.Constant(start))
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.value.build(input_shape)
         self.built = True
 
-    def call(self, features):
+    def call(self, features: KerasTensor) -> KerasTensor:
         value = self.value(ops.cast(features, self.compute_dtype))[:, 0]  # (N, 1) -> (N,)
         return value if self.scale == "years" else self.middle + (self.max_age - self.min_age) * value
 
-    def decode(self, output):
+    def decode(self, output: KerasTensor) -> KerasTensor:
         """(N,) age in years, clipped to the grid; the loss sees the unclipped output, whose gradient never dies."""
         return ops.clip(output, self.min_age, self.max_age)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "initial_bias": self.initial_bias, "scale": self.scale}
 
 
@@ -55,23 +58,23 @@ class NoisyRegressionHead(RegressionHead):
         initial_noise: spread in years before training.
     """
 
-    def __init__(self, *, initial_noise=10.0, **kwargs):
+    def __init__(self, *, initial_noise: float = 10.0, **kwargs):
         super().__init__(**kwargs)
         if not initial_noise > 0:
             raise ValueError(f"initial_noise must be positive. Received: {initial_noise!r}")
         self.initial_noise = initial_noise
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.log_noise = self.constant_weight(np.log([self.initial_noise]), "log_noise")
         super().build(input_shape)
 
-    def call(self, features):
+    def call(self, features: KerasTensor) -> KerasTensor:
         age = super().call(features)
         return ops.stack([age, ops.exp(self.log_noise) * ops.ones_like(age)], axis=-1)
 
-    def decode(self, output):
+    def decode(self, output: KerasTensor) -> KerasTensor:
         """(N,) age in years, clipped to the grid."""
         return super().decode(output[:, 0])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "initial_noise": self.initial_noise}

@@ -1,20 +1,26 @@
 """SSR-Net's soft stage-wise regression on the features of any backbone."""
 
-import keras
-from keras import ops
+from typing import Any
 
+import keras
+from keras import KerasTensor, ops
+
+from faces.methods import STAGE_ACTIVATIONS
 from keras_impl.heads.base import AgeHead
 
 STAGES = BINS = 3
 
 
-def stagewise_age(probabilities, shifts, scales, *, width, delta_scale=0.99):
+def stagewise_age(
+    probabilities: KerasTensor, shifts: KerasTensor, scales: KerasTensor, *, width: int, delta_scale: float = 0.99
+) -> KerasTensor:
     """Compose the age above the grid's start from stages of growing resolution (SSR-Net, Yang et al., IJCAI 2018).
 
     width * sum_k [ sum_i (i + shift_ki) p_ki ] / prod_(j <= k) 3 (1 + delta_scale * scale_j).
 
     Args:
-        probabilities, shifts: (N, stages, bins) weight and relative shift of each bin.
+        probabilities: (N, stages, bins) weight of each bin.
+        shifts: (N, stages, bins) relative shift of each bin.
         scales: (N, stages) relative change of each stage's number of bins, -1..1.
         width: years that the first stage divides.
         delta_scale: below 1, so that no denominator is 0; the released code has 1.
@@ -41,9 +47,9 @@ class StagewiseHead(AgeHead):
         delta_scale: of `stagewise_age`.
     """
 
-    ACTIVATIONS = ("softmax", "relu")
+    ACTIVATIONS = STAGE_ACTIVATIONS
 
-    def __init__(self, *, stage_activation="softmax", delta_scale=0.99, **kwargs):
+    def __init__(self, *, stage_activation: str = "softmax", delta_scale: float = 0.99, **kwargs):
         super().__init__(**kwargs)
         if stage_activation not in self.ACTIVATIONS:
             raise ValueError(
@@ -56,13 +62,13 @@ class StagewiseHead(AgeHead):
             for part, units in (("bins", BINS), ("shifts", BINS), ("scale", 1)):
                 setattr(self, f"stage{stage}_{part}", self.dense(units, f"stage{stage}_{part}"))
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         for stage in range(1, STAGES + 1):
             for part in ("bins", "shifts", "scale"):
                 getattr(self, f"stage{stage}_{part}").build(input_shape)
         self.built = True
 
-    def call(self, features):
+    def call(self, features: KerasTensor) -> KerasTensor:
         features = ops.cast(features, self.compute_dtype)
         bins, shifts, scales = (self._stages(part, features) for part in ("bins", "shifts", "scale"))
         weights = ops.softmax(bins, axis=-1) if self.stage_activation == "softmax" else ops.relu(bins)
@@ -74,10 +80,10 @@ class StagewiseHead(AgeHead):
     def _stages(self, part, features):
         return ops.stack([getattr(self, f"stage{k}_{part}")(features) for k in range(1, STAGES + 1)], axis=1)
 
-    def decode(self, output):
+    def decode(self, output: KerasTensor) -> KerasTensor:
         """(N,) age in years, clipped to the grid."""
         return ops.clip(output, self.min_age, self.max_age)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"stage_activation": self.stage_activation, "delta_scale": self.delta_scale}
         return {**super().get_config(), **own}

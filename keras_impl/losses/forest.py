@@ -1,12 +1,18 @@
 """The losses of a deep regression forest."""
 
-from keras import ops
+from keras import KerasTensor, ops
 
+from faces.methods import FOREST_VARIANTS
 from keras_impl.forest import log_normal
-from keras_impl.losses.grid import log_sum_exp, replace_unknown, require_positive, require_word
+from keras_impl.losses.grid import known_age, require_positive, require_word
+from keras_impl.losses.log_space import log_sum_exp
+
+__all__ = ["deep_regression_forest"]
 
 
-def deep_regression_forest(age, output, *, min_age=0, variant="nll", min_variance=1 / 12):
+def deep_regression_forest(
+    age: KerasTensor, output: KerasTensor, *, min_age: int = 0, variant: str = "nll", min_variance: float = 1 / 12
+) -> KerasTensor:
     """Deep regression forest (Shen et al., CVPR 2018), the mean over its trees; leaves are updated apart, see
     `keras_impl.forest`.
 
@@ -17,10 +23,10 @@ def deep_regression_forest(age, output, *, min_age=0, variant="nll", min_varianc
             as the released training.
         min_variance: least leaf variance in years squared.
     """
-    require_word("variant", variant, ("nll", "l2"))
+    require_word("variant", variant, FOREST_VARIANTS)
     require_positive("min_variance", min_variance)
     output = ops.convert_to_tensor(output)
-    age = replace_unknown(ops.cast(age, output.dtype), min_age)[:, None]  # (N, 1)
+    age = known_age(age, output, min_age)[:, None]  # (N, 1)
     log_route, mean, variance = output[:, 0], ops.stop_gradient(output[:, 1]), ops.stop_gradient(output[:, 2])
     if variant == "l2":
         prediction = ops.sum(ops.exp(log_route) * mean, axis=-1)  # (N, T)

@@ -1,9 +1,13 @@
 """The gender loss."""
 
-from keras import ops
+from keras import KerasTensor, ops
+
+__all__ = ["gender_cross_entropy"]
 
 
-def gender_cross_entropy(gender, output, *, label_smoothing=0.0, focal_gamma=0.0):
+def gender_cross_entropy(
+    gender: KerasTensor, output: KerasTensor, *, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+) -> KerasTensor:
     """Softmax cross-entropy of the gender, optionally smoothed and focal: -sum_c t_c (1 - p_c)^gamma log p_c.
 
     Args:

@@ -1,11 +1,24 @@
 """Losses whose target is a distribution around the age."""
 
-from keras import ops
+from keras import KerasTensor, ops
 
-from keras_impl.losses.grid import MIN_STD, age_values, clip_to_grid, replace_unknown, require_word, spread
+from faces.methods import KL_REDUCTIONS, SORD_METRICS
+from keras_impl.losses.grid import (
+    MIN_AGE_STD,
+    age_on_grid,
+    expected_age,
+    grid_ages,
+    label_std,
+    replace_unknown,
+    require_word,
+)
+
+__all__ = ["dldl", "dldl_v2", "sord"]
 
 
-def dldl(age, output, *, min_age=0, age_std=None, sigma=2.0):
+def dldl(
+    age: KerasTensor, output: KerasTensor, *, min_age: int = 0, age_std: KerasTensor | None = None, sigma: float = 2.0
+) -> KerasTensor:
     """Deep label distribution learning (Gao et al., IEEE TIP 2017): -sum_k t_k log p_k with a Gaussian target t.
 
     Args:
@@ -16,33 +29,53 @@ def dldl(age, output, *, min_age=0, age_std=None, sigma=2.0):
         sigma: spread in years of a label whose own spread is unknown.
     """
     output = ops.convert_to_tensor(output)
-    age = clip_to_grid(age, output, min_age, output.shape[1])
-    target = ops.exp(_log_gaussian(age, output, min_age, spread(age_std, age, sigma)))
+    age = age_on_grid(age, output, output.shape[1], min_age)
+    target = ops.exp(_log_gaussian(age, output, min_age, label_std(age_std, sigma, age)))
     return -ops.sum(target * ops.log_softmax(output, axis=-1), axis=-1)
 
 
-def dldl_v2(age, output, *, min_age=0, age_std=None, sigma=2.0, l1_weight=1.0, kl_reduction="sample"):
+def dldl_v2(
+    age: KerasTensor,
+    output: KerasTensor,
+    *,
+    min_age: int = 0,
+    age_std: KerasTensor | None = None,
+    sigma: float = 2.0,
+    l1_weight: float = 1.0,
+    kl_reduction: str = "sample",
+) -> KerasTensor:
     """DLDL-v2 (Gao et al., IJCAI 2018): KL(t || p) + w |m - y| with a Gaussian target t and the expected age m.
 
     Args:
-        age, output, age_std, sigma: as in `dldl`.
+        age: as in `dldl`.
+        output: as in `dldl`.
+        age_std: as in `dldl`.
+        sigma: as in `dldl`.
         l1_weight: weight of the expectation term.
         kl_reduction: "sample" sums the divergence over the K ages as the paper writes it; "element" also divides it by
             K, which is what the released Torch7 training computes.
     """
-    require_word("kl_reduction", kl_reduction, ("sample", "element"))
+    require_word("kl_reduction", kl_reduction, KL_REDUCTIONS)
     output = ops.convert_to_tensor(output)
-    age = clip_to_grid(age, output, min_age, output.shape[1])
-    log_target = _log_gaussian(age, output, min_age, spread(age_std, age, sigma))
+    age = age_on_grid(age, output, output.shape[1], min_age)
+    log_target = _log_gaussian(age, output, min_age, label_std(age_std, sigma, age))
     log_probabilities = ops.log_softmax(output, axis=-1)
     divergence = ops.sum(ops.exp(log_target) * (log_target - log_probabilities), axis=-1)
     if kl_reduction == "element":
         divergence = divergence / output.shape[1]
-    mean = ops.sum(ops.exp(log_probabilities) * age_values(output, min_age), axis=-1)
+    mean = expected_age(ops.exp(log_probabilities), min_age)
     return divergence + l1_weight * ops.abs(mean - age)
 
 
-def sord(age, output, *, min_age=0, age_std=None, metric="absolute", scale=1.0):
+def sord(
+    age: KerasTensor,
+    output: KerasTensor,
+    *,
+    min_age: int = 0,
+    age_std: KerasTensor | None = None,
+    metric: str = "absolute",
+    scale: float = 1.0,
+) -> KerasTensor:
     """Soft labels for ordinal regression (SORD; Diaz and Marathe, CVPR 2019): -sum_k t_k log p_k, t = softmax(-phi).
 
     Args:
@@ -53,17 +86,17 @@ def sord(age, output, *, min_age=0, age_std=None, metric="absolute", scale=1.0):
         metric: phi is scale |a_k - y| ("absolute") or scale (a_k - y)^2 ("squared").
         scale: of phi, per year or per year squared.
     """
-    require_word("metric", metric, ("absolute", "squared"))
+    require_word("metric", metric, SORD_METRICS)
     output = ops.convert_to_tensor(output)
-    age = clip_to_grid(age, output, min_age, output.shape[1])
-    distance = ops.abs(age_values(output, min_age) - age[:, None])  # (N, K)
+    age = age_on_grid(age, output, output.shape[1], min_age)
+    distance = ops.abs(grid_ages(output, min_age) - age[:, None])  # (N, K)
     phi = distance if metric == "absolute" else ops.square(distance)
     target = ops.softmax(-_sord_scale(age_std, age, metric, scale)[:, None] * phi, axis=-1)
     return -ops.sum(target * ops.log_softmax(output, axis=-1), axis=-1)
 
 
 def _log_gaussian(age, output, min_age, std):
-    distance = (age_values(output, min_age) - age[:, None]) / std[:, None]  # (N, K)
+    distance = (grid_ages(output, min_age) - age[:, None]) / std[:, None]  # (N, K)
     return ops.log_softmax(-0.5 * ops.square(distance), axis=-1)
 
 
@@ -71,6 +104,6 @@ def _sord_scale(age_std, age, metric, scale):
     if age_std is None:
         return scale * ops.ones_like(age)
     age_std = ops.cast(age_std, age.dtype)
-    std = spread(age_std, age, MIN_STD)
+    std = label_std(age_std, MIN_AGE_STD, age)
     own = 1.0 / std if metric == "absolute" else 0.5 / ops.square(std)
     return replace_unknown(ops.where(ops.isnan(age_std), age_std, own), scale)

@@ -1,11 +1,18 @@
 """Losses on the K - 1 binary tasks "age above k"."""
 
-from keras import ops
+from collections.abc import Sequence
 
-from keras_impl.losses.grid import age_index, class_numbers, clip_to_grid, constant, require_word
+from keras import KerasTensor, ops
+
+from faces.methods import CORN_NORMALISERS
+from keras_impl.losses.grid import age_index, age_on_grid, class_numbers, constant, require_word
+
+__all__ = ["coral", "corn", "or_cnn"]
 
 
-def coral(age, output, *, min_age=0, importance_weights=None):
+def coral(
+    age: KerasTensor, output: KerasTensor, *, min_age: int = 0, importance_weights: Sequence[float] | None = None
+) -> KerasTensor:
     """CORAL rank-consistent loss (Cao et al., Pattern Recognition Letters 2020, doi:10.1016/j.patrec.2020.11.008).
 
     The sum over the K - 1 tasks "age > k" of the binary cross-entropy, written with log sigma(f) so that it is exact
@@ -27,19 +34,23 @@ def coral(age, output, *, min_age=0, importance_weights=None):
     return ops.sum(terms, axis=-1)
 
 
-def or_cnn(age, output, *, min_age=0, importance_weights=None):
+def or_cnn(
+    age: KerasTensor, output: KerasTensor, *, min_age: int = 0, importance_weights: Sequence[float] | None = None
+) -> KerasTensor:
     """OR-CNN (Niu et al., CVPR 2016): the sum of K - 1 binary cross-entropies of independent tasks "age > k".
 
     A task's two-way softmax of the paper equals the logistic function of the difference of its logits, so one logit a
     task gives the same value and gradient; on equal logits this is `coral`, the methods differ in their heads.
 
     Args:
-        age, output, importance_weights: as in `coral`.
+        age: as in `coral`.
+        output: as in `coral`.
+        importance_weights: as in `coral`.
     """
     return coral(age, output, min_age=min_age, importance_weights=importance_weights)
 
 
-def corn(age, output, *, min_age=0, normaliser="examples"):
+def corn(age: KerasTensor, output: KerasTensor, *, min_age: int = 0, normaliser: str = "examples") -> KerasTensor:
     """CORN (Shi et al., Pattern Analysis and Applications 2023, arXiv:2111.08851): task k is P(age > k | age > k - 1).
 
     A sample takes part in the tasks k <= y only. The values are scaled so that their mean over the samples of known age
@@ -51,7 +62,7 @@ def corn(age, output, *, min_age=0, normaliser="examples"):
         normaliser: "examples" divides the sum by the number of (sample, task) pairs, as coral_pytorch since 1.3;
             "tasks" by K - 1, as the paper's listing.
     """
-    require_word("normaliser", normaliser, ("examples", "tasks"))
+    require_word("normaliser", normaliser, CORN_NORMALISERS)
     age, output = ops.convert_to_tensor(age), ops.convert_to_tensor(output)
     tasks = output.shape[1]
     known = ops.cast(ops.logical_not(ops.isnan(age)), output.dtype)
@@ -64,7 +75,7 @@ def corn(age, output, *, min_age=0, normaliser="examples"):
 
 
 def _class_of(age, output, min_age):
-    return age_index(clip_to_grid(age, output, min_age, output.shape[1] + 1), min_age)
+    return age_index(age_on_grid(age, output, output.shape[1] + 1, min_age), min_age)
 
 
 def _task_cross_entropy(index, output):

@@ -78,7 +78,7 @@ def _method_callbacks(model, train, recipe):
     method = METHODS[model.method]
     if method.callback is None or "age" not in model.output_keys:
         return []
-    defaults = {**method.params, **method.training_params}
+    defaults = {**method.params, **method.callback_params}
     settings = {key: model.method_params.get(key, default) for key, default in defaults.items()}
     ages = train.labels.age[:, 0]
     return [method.callback(train.images, ages, batch_size=recipe.batch_size, seed=recipe.seed, **settings)]

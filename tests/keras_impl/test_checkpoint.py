@@ -1,6 +1,8 @@
 """A checkpoint gives back the model that was saved and holds nothing else."""
 
+import json
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -10,6 +12,36 @@ import pytest
 from faces.errors import UserError
 from keras_impl.checkpoint import CheckpointWriter, load_model, save_model
 from tests.keras_impl.small_models import assert_same, noise_faces, normalised_model, predict, train_a_step
+
+SHIPPED = Path(__file__).resolve().parents[2] / "pretrained" / "face_age_gender.keras"
+
+
+def test_shipped_model_predicts_what_it_did():
+    """Numbers of the release that shipped it; processors differ in the last digits."""
+    row, column, channel = np.ogrid[:96, :96, :3]
+    waves = [128 + 100 * np.sin(row / high + column / wide + channel) for high, wide in ((7, 11), (23, 5), (60, 90))]
+    prediction = predict(load_model(SHIPPED), np.stack(waves).astype(np.uint8))
+    np.testing.assert_allclose(prediction["age"], [12.675659, 17.809097, 7.083424], rtol=1e-4)
+    np.testing.assert_allclose(prediction["gender"][:, 0], [0.901395, 0.863420, 0.321269], rtol=1e-4)
+    np.testing.assert_allclose(prediction["age_interval"][1], [12.574164, 23.044029], rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["l1", "coral", "corn", "deep_regression_forest", "soft_stagewise"])
+def test_class_that_moved_to_another_module_is_found(tmp_path, method):
+    """A checkpoint names classes by package and class; the module that it notes may be gone."""
+    model = normalised_model(method)
+    save_model(model, tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as whole, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                age_head = config["config"]["age_head"]
+                assert age_head["registered_name"] == f"faces>{type(model.age_head).__name__}"
+                config["module"] = age_head["module"] = "keras_impl.gone"
+                content = json.dumps(config).encode()
+            old.writestr(name, content)
+    assert_same(predict(load_model(tmp_path / "old.keras")), predict(model), rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["cross_entropy", "l1", "dldl", "coral"])

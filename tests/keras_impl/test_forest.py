@@ -8,11 +8,12 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from faces.errors import UserError
-from keras_impl.forest import LeafUpdate, leaf_quantiles, log_routes, update_leaves
+from keras_impl.fits import fit_leaves
+from keras_impl.forest import LeafUpdate, log_routes, update_leaves
 from keras_impl.heads import ForestHead
 from keras_impl.losses import deep_regression_forest
 from keras_impl.model import build_model
-from tests.keras_impl.method_cases import brute_log_routes
+from tests.method_cases import brute_log_routes
 
 RNG = np.random.default_rng(6)
 FLOOR = 1 / 12
@@ -174,14 +175,14 @@ class TestLeafUpdate:
 class TestQuantiles:
     def test_leaves_are_quantiles_shifted_from_tree_to_tree(self):
         ages = np.concatenate([RNG.uniform(-5, 120, 200), [np.nan] * 5])
-        fitted = leaf_quantiles(ages, 0, 100, trees=3, depth=4, units=64, seed=0)
+        fitted = fit_leaves(ages, 0, 100, trees=3, depth=4, units=64, seed=0)
         known = ages[:200].clip(0, 100)
         expected = [[np.quantile(known, (leaf + (tree + 0.5) / 3) / 8) for leaf in range(8)] for tree in range(3)]
         np.testing.assert_allclose(fitted["leaf_mean"], expected, rtol=1e-12)
         np.testing.assert_allclose(fitted["leaf_variance"], np.full((3, 8), known.var() / 64), rtol=1e-12)
 
     def test_equal_ages_keep_some_variance(self):
-        fitted = leaf_quantiles(np.full(9, 40.0), 0, 100, trees=2, depth=3)
+        fitted = fit_leaves(np.full(9, 40.0), 0, 100, trees=2, depth=3)
         np.testing.assert_array_equal(fitted["leaf_mean"], np.full((2, 4), 40.0))
         np.testing.assert_allclose(fitted["leaf_variance"], np.full((2, 4), FLOOR), rtol=1e-12)
 

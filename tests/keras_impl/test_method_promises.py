@@ -8,7 +8,8 @@ from scipy.special import expit, log_softmax, logsumexp
 
 from keras_impl.heads import HEADS
 from keras_impl.methods import METHODS
-from tests.keras_impl.method_cases import K, value_and_gradient
+from tests.keras_impl.method_cases import value_and_gradient
+from tests.method_cases import K
 
 RNG = np.random.default_rng(8)
 NAN = np.nan

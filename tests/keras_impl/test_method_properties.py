@@ -8,25 +8,15 @@ from hypothesis import strategies as st
 from scipy.stats import entropy, norm
 
 from keras_impl.methods import METHODS
-from tests.keras_impl.method_cases import (
-    CASES,
-    DEPTH,
-    LOSS_CASES,
-    TREES,
-    K,
-    extra_inputs,
-    loss_params,
-    raw_outputs,
-    rows_of,
-    value_and_gradient,
-)
+from tests.keras_impl.method_cases import CASES, LOSS_CASES, loss_params, value_and_gradient
+from tests.method_cases import DEPTH, TREES, K, extra_inputs, head_output, rows_of
 
 AGES = np.array([0.0, 100, 37.25, 37, 0.5, 99.5, 116, -3, 1e4, -1e4, np.nan])
 
 
 def extreme_outputs(head, rng):
     """Raw outputs from flat to saturated, up to 1e4 in magnitude."""
-    scaled = [raw_outputs(head, rng, 2, scale) for scale in (0, 1, 30, 1e3, 1e4)]
+    scaled = [head_output(head, rng, 2, scale) for scale in (0, 1, 30, 1e3, 1e4)]
     if head == "forest":
         return np.concatenate(scaled)
     shape = scaled[0].shape[1:]
@@ -47,7 +37,7 @@ def test_finite_for_any_output_and_any_age(name, values, dtype):
     shapes = extreme_outputs(METHODS[name].head, rng)
     output = np.repeat(shapes, len(AGES), axis=0)
     age = np.tile(AGES, len(shapes))
-    extra = extra_inputs(name, rng, len(age), dtype)
+    extra = extra_inputs(METHODS[name].needs, rng, len(age), dtype)
     for progress in (0.0, 0.4, 1.0) if "progress" in extra else (None,):
         extra |= {} if progress is None else {"progress": progress}
         value, gradient = value_and_gradient(name, age, output, dtype=dtype, **loss_params(name, values), **extra)
@@ -68,8 +58,8 @@ def test_finite_for_any_output_and_any_age(name, values, dtype):
 def test_finite_for_any_batch(case, dtype, ages, scale, seed):
     name, values = case
     rng = np.random.default_rng(seed)
-    output = raw_outputs(METHODS[name].head, rng, len(ages), scale)
-    extra = extra_inputs(name, rng, len(ages), dtype)
+    output = head_output(METHODS[name].head, rng, len(ages), scale)
+    extra = extra_inputs(METHODS[name].needs, rng, len(ages), dtype)
     value, gradient = value_and_gradient(name, ages, output, dtype=dtype, **loss_params(name, values), **extra)
     assert np.isfinite(value).all() and np.isfinite(gradient).all()
 
@@ -78,7 +68,7 @@ def batch(name, rng, count=24):
     """Ages (some unknown), moderate outputs and extra inputs."""
     age = rng.uniform(-5, 110, count)
     age[[2, 9, 10]] = np.nan
-    return age, raw_outputs(METHODS[name].head, rng, count, 3.0), extra_inputs(name, rng, count)
+    return age, head_output(METHODS[name].head, rng, count, 3.0), extra_inputs(METHODS[name].needs, rng, count)
 
 
 @pytest.mark.parametrize(("name", "values"), LOSS_CASES)
@@ -227,7 +217,7 @@ def test_nothing_scores_below_the_floor(name, values):
         counts, ages = 30, [[age] * 30 for age in (18, 50, 77)]
     for age, scale in zip(ages, (0.3, 3.0, 30.0)):
         _, floor = perfect(name, values, age)
-        output = raw_outputs(METHODS[name].head, rng, counts, scale)
+        output = head_output(METHODS[name].head, rng, counts, scale)
         value, _ = value_and_gradient(name, age, output, **loss_params(name, values), **extra)
         assert np.all(value >= floor - 1e-9)
         if name != "balanced_mse":  # alone in its batch it has nothing to tell apart
@@ -267,7 +257,7 @@ BY_CLASS = {"cross_entropy", "interval", "coral", "or_cnn", "corn"}
 def test_half_years_round_up(name, low, high):
     """Ages of one class and, where only it counts, one value; the next lower age is of another class."""
     rng = np.random.default_rng(9)
-    output = np.repeat(raw_outputs(METHODS[name].head, rng, 1, 3.0), 3, axis=0)
+    output = np.repeat(head_output(METHODS[name].head, rng, 1, 3.0), 3, axis=0)
     extra = {"progress": 0.5} if "progress" in METHODS[name].needs else {}
     params = {**loss_params(name, {}), **extra}
     value, _ = value_and_gradient(name, [low, high, low], output, **params)
@@ -285,7 +275,7 @@ class TestSpread:
     AGE = np.array([20.0, 37.4, 60])
 
     def value(self, name, **params):
-        output = raw_outputs(METHODS[name].head, np.random.default_rng(8), 3, 3.0)
+        output = head_output(METHODS[name].head, np.random.default_rng(8), 3, 3.0)
         if METHODS[name].head == "regression":
             output = self.AGE + np.array([-2.0, 0.7, 0.3])
         if "progress" in METHODS[name].needs:

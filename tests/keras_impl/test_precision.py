@@ -8,7 +8,8 @@ import tensorflow as tf
 from keras_impl.heads import HEADS
 from keras_impl.methods import METHODS, split_settings
 from keras_impl.model import build_model
-from tests.keras_impl.method_cases import CASES, K, extra_inputs, loss_params
+from tests.keras_impl.method_cases import CASES, loss_params
+from tests.method_cases import K, extra_inputs
 
 N, WIDTH = 200, 576  # faces; features of MobileNetV3Small
 RNG = np.random.default_rng(9)
@@ -64,7 +65,7 @@ class TestStaysFloat32:
         head = make_head(name, values)
         randomise(head)
         output, age = head(FEATURES), RNG.uniform(0, 100, N).astype("float32")
-        extra = extra_inputs(name, RNG, N, "float32")
+        extra = extra_inputs(METHODS[name].needs, RNG, N, "float32")
         params = loss_params(name, values)
         expected = METHODS[name].loss(age, output, **params, **extra)
         mixed("mixed_bfloat16")

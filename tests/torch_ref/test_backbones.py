@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from torch_ref.backbones import BACKBONES
-from torch_ref.backbones.catalogue import EfficientNet
+from torch_ref.backbones.efficientnet import EfficientNet
 from torch_ref.backbones.face_resnet import FaceResNet
 from torch_ref.layers import BatchNorm, Normalization, SameConv2d
 from torch_ref.weights import keras_weights, load_keras_weights

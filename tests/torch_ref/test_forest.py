@@ -9,9 +9,10 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from faces.errors import UserError
+from faces.methods import FOREST_VARIANTS
 from torch_ref.forest import log_routes, update_leaves
 from torch_ref.heads import ForestHead
-from torch_ref.losses import FOREST_VARIANTS, deep_regression_forest
+from torch_ref.losses import deep_regression_forest
 
 
 @pytest.fixture

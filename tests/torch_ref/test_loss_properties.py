@@ -1,5 +1,6 @@
 """What holds for every age loss of METHODS and its variants, whatever the ages and outputs."""
 
+import functools
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.method_cases import K, case_id, extra_inputs, last_layer, loss_params, rows_of, switched, with_other_numbers
 from torch_ref.forest import log_routes
 from torch_ref.methods import METHODS
 
@@ -17,33 +19,12 @@ AGES = st.one_of(
 )
 SCALES = st.sampled_from([0.0, 1.0, 30.0, 1e4])
 DTYPES = st.sampled_from([torch.float32, torch.float64])
-# Columns of what a head's last layer gives; a forest's are the logits of the splits of five trees.
-WIDTHS = {
-    "distribution": (101,),
-    "rank": (100,),
-    "independent_rank": (100,),
-    "conditional_rank": (100,),
-    "regression": (),
-    "noisy_regression": (2,),
-    "forest": (5, 7),
-    "stagewise": (),
-}
 CLIPPED = ("distribution", "rank", "independent_rank", "conditional_rank")
 # Logarithms of a density, or of a share of other ages, have no floor at 0.
 SIGNED = ("unimodal", "balanced_mse", "deep_regression_forest")
 
-MIXTURE = {"mixture_weights": [0.4, 0.0, 0.6], "mixture_means": [20, 3, 50], "mixture_variances": [30, 1 / 12, 200]}
-CASES = {name: (name, {}) for name in METHODS} | {
-    "mean_residue monotone": ("mean_residue", {"entropy": "monotone", "top_k": 2}),
-    "adaptive_mean_residue monotone": ("adaptive_mean_residue", {"entropy": "monotone"}),
-    "corn tasks": ("corn", {"normaliser": "tasks"}),
-    "or_cnn weighted": ("or_cnn", {"importance_weights": np.linspace(0, 1, 100)}),
-    "dldl_v2 element": ("dldl_v2", {"kl_reduction": "element"}),
-    "sord squared": ("sord", {"metric": "squared"}),
-    "balanced_mse gai": ("balanced_mse", {"variant": "gai", **MIXTURE}),
-    "balanced_mse bni": ("balanced_mse", {"variant": "bni", "bucket_weights": np.arange(101) % 7 / 297}),
-    "deep_regression_forest l2": ("deep_regression_forest", {"variant": "l2"}),
-}
+TRAIN_AGES = np.random.default_rng(11).gamma(4, 9, 500)  # of the fitted parameters
+CASES = {case_id(*case): case for case in (*switched(head=False), *with_other_numbers())}
 
 every_case = pytest.mark.parametrize("case", CASES)
 few_examples = settings(max_examples=20, deadline=None, derandomize=True)
@@ -53,11 +34,10 @@ def method_of(case):
     return METHODS[CASES[case][0]]
 
 
-def make_raw(case, count, scale, seed, dtype, widths=WIDTHS):
+def make_raw(case, count, scale, seed, dtype, **sizes):
     """Last layers' values for the method's head; scale 0 makes them all equal."""
-    generator = torch.Generator().manual_seed(seed)
-    raw = scale * torch.randn(count, *widths[method_of(case).head], generator=generator, dtype=torch.float64)
-    return raw.to(dtype).requires_grad_()
+    raw = last_layer(method_of(case).head, np.random.default_rng(seed), count, scale, **sizes)
+    return torch.tensor(raw, dtype=dtype, requires_grad=True)
 
 
 def to_output(case, raw):
@@ -72,23 +52,17 @@ def to_output(case, raw):
 
 
 def make_needs(case, count, seed):
-    generator = torch.Generator().manual_seed(seed)
-    std, low, high = 6 * torch.rand(3, count, generator=generator)
-    std[std < 1] = math.nan
-    std[std > 5] = 0.0
-    low, high = 30 * low - 20, 10 + 20 * high
-    low[low > 100] = high[high < 30] = math.nan
-    needs = {"age_std": std, "age_low": low, "age_high": high, "progress": 0.3}
-    return {name: needs[name] for name in method_of(case).needs}
+    extra = extra_inputs(method_of(case).needs, np.random.default_rng(seed), count, "float32")
+    return {name: torch.tensor(value) if np.ndim(value) else value for name, value in extra.items()}
 
 
-def rows(needs, index):
-    return {name: value if name == "progress" else value[index] for name, value in needs.items()}
+@functools.cache
+def params_of(case, classes):
+    return loss_params(method_of(case), CASES[case][1], TRAIN_AGES, classes=classes)
 
 
-def compute(case, age, raw, **needs):
-    method = method_of(case)
-    return method.loss(age, to_output(case, raw), **{**method.params, **CASES[case][1], **needs})
+def compute(case, age, raw, *, classes=K, **needs):
+    return method_of(case).loss(age, to_output(case, raw), **params_of(case, classes), **needs)
 
 
 @every_case
@@ -117,9 +91,9 @@ def test_value_belongs_to_its_own_row(case, ages, seed, dtype, data):
     raw = make_raw(case, len(ages), 3.0, seed, dtype).detach()
     needs = make_needs(case, len(ages), seed)
     values = compute(case, age, raw, **needs)
-    torch.testing.assert_close(compute(case, age[order], raw[order], **rows(needs, order)), values[order])
+    torch.testing.assert_close(compute(case, age[order], raw[order], **rows_of(needs, order)), values[order])
     if not method_of(case).batch_coupled:
-        torch.testing.assert_close(compute(case, age[:1], raw[:1], **rows(needs, slice(1))), values[:1])
+        torch.testing.assert_close(compute(case, age[:1], raw[:1], **rows_of(needs, slice(1))), values[:1])
 
 
 @every_case
@@ -132,7 +106,7 @@ def test_unknown_age_leaves_the_other_rows_alone(case, seed, unknown):
     age = torch.linspace(3, 90, 5, dtype=torch.float64)
     raw, needs = make_raw(case, 5, 3.0, seed, torch.float64), make_needs(case, 5, seed)
     masked = compute(case, torch.where(unknown, math.nan, age), raw, **needs)
-    without = compute(case, age[~unknown], raw[~unknown], **rows(needs, ~unknown))
+    without = compute(case, age[~unknown], raw[~unknown], **rows_of(needs, ~unknown))
     torch.testing.assert_close(masked[~unknown], without, rtol=1e-13, atol=1e-12)
     (gradient,) = torch.autograd.grad((masked * ~unknown).sum(), raw)
     assert (gradient[unknown] == 0).all()
@@ -165,13 +139,12 @@ def test_float32_follows_float64(case, seed, scale):
     raw = make_raw(case, 4, scale, seed, torch.float32)
     single, double = compute(case, age, raw, **needs), compute(case, age.double(), raw.double(), **needs)
     # The unimodal loss weighs its order term ten times.
-    atol = 1e-3 if case == "unimodal" else 1e-4
+    atol = 1e-3 if CASES[case][0] == "unimodal" else 1e-4
     torch.testing.assert_close(single.double(), double, rtol=5e-6, atol=atol)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if method_of(case).head != "noisy_regression"])
 def test_gradient_equals_central_differences(case):
-    widths = {**WIDTHS, "distribution": (7,), "conditional_rank": (6,), "forest": (2, 3)}
     age, needs = torch.tensor([0.2, 3.4, 6.0], dtype=torch.float64), make_needs(case, 3, 1)
-    raw = make_raw(case, 3, 1.0, 8, torch.float64, widths)
-    assert torch.autograd.gradcheck(lambda raw: compute(case, age, raw, **needs), (raw,))
+    raw = make_raw(case, 3, 1.0, 8, torch.float64, classes=7, depth=3)
+    assert torch.autograd.gradcheck(lambda raw: compute(case, age, raw, classes=7, **needs), (raw,))

@@ -77,11 +77,6 @@ def test_batch_coupled_methods_are_marked(name):
     assert torch.allclose(together, apart, rtol=1e-5) != method.batch_coupled
 
 
-@every_method
-def test_paper_is_named(name):
-    assert METHODS[name].paper
-
-
 def test_fit_gives_the_best_constant_of_the_known_ages():
     ages = np.array([1.0, 2.0, math.nan, 90.0])
     assert METHODS["l1"].fit(ages, 0, 100) == {"initial_bias": 2.0}

@@ -10,11 +10,12 @@ from scipy.special import huber as scipy_huber
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from faces.methods import BALANCED_VARIANTS
 from torch_ref import losses
 
 MIXTURE = {"mixture_weights": [0.3, 0.7], "mixture_means": [2, 8], "mixture_variances": [1, 4]}
 VARIANTS = {"bmc": {}, "gai": MIXTURE, "bni": {"bucket_weights": (np.arange(11) + 1) / 66}}
-every_variant = pytest.mark.parametrize("variant", losses.BALANCED_VARIANTS)
+every_variant = pytest.mark.parametrize("variant", BALANCED_VARIANTS)
 
 
 def column(*values):

@@ -17,7 +17,7 @@ class Backbone(nn.Module):
     batch_norm_momentum = 0.99
     out_features: int
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"Images of shape (N, 3, H, W) are needed. Received: {tuple(images.shape)}")
         return self.feature_map(self.preprocess(images)).mean(dim=(2, 3))
@@ -35,7 +35,7 @@ class Backbone(nn.Module):
         return x
 
 
-def rescale(images, scale, offset=0.0):
+def rescale(images: torch.Tensor, scale: float | list, offset: float = 0.0) -> torch.Tensor:
     """images * scale + offset, the scale rounded to float32."""
     # Keras' Rescaling on TensorFlow rounds its constants to float32 even when it computes in float64.
     return images * torch.tensor(scale, dtype=torch.float32).to(images) + offset

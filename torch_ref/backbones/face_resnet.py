@@ -1,13 +1,15 @@
 """FaceResNet: a narrow residual net of basic blocks for small face crops."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 
 from torch_ref.backbones.base import Backbone, rescale
 from torch_ref.layers import SameConv2d
 
-STEM_CHANNELS = 32
+STEM_WIDTH = 32
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,20 @@ class FaceResNet(Backbone):
     batch_norm_momentum = 0.9
     stem = ("stem_conv", "stem_bn")
 
-    def __init__(self, widths, depths):
+    def __init__(self, widths: Sequence[int], depths: Sequence[int]):
         if len(widths) != len(depths):
             raise ValueError(f"A depth is needed for each width. Received: widths {widths}, depths {depths}")
         super().__init__()
-        self._add_unit(self.stem, SameConv2d(3, STEM_CHANNELS, 3, stride=2, bias=False))
+        self._add_unit(self.stem, SameConv2d(3, STEM_WIDTH, 3, stride=2, bias=False))
         self.blocks = list(_basic_blocks(widths, depths))
         for block in self.blocks:
             self._add_block(block)
         self.out_features = self.blocks[-1].channels
 
-    def preprocess(self, images):
+    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
         return rescale(images, 1 / 127.5, offset=-1.0)
 
-    def feature_map(self, x):
+    def feature_map(self, x: torch.Tensor) -> torch.Tensor:
         x = F.relu(self._run_unit(self.stem, x))
         for block in self.blocks:
             x = self._run_block(block, x)
@@ -74,7 +76,7 @@ class FaceResNet(Backbone):
 
 
 def _basic_blocks(widths, depths):
-    in_channels = STEM_CHANNELS
+    in_channels = STEM_WIDTH
     for stage, (channels, depth) in enumerate(zip(widths, depths, strict=True), start=1):
         for index in range(1, depth + 1):
             yield _BasicBlock(f"stage{stage}_block{index}", in_channels, channels, halves=index == 1)

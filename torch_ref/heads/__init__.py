@@ -5,13 +5,15 @@ ages of the grid, probabilities(output) -> (N, K). An unknown decode or other wo
 known.
 """
 
-from torch_ref.heads.distribution import DistributionHead, GenderHead
+from torch_ref.heads.base import AgeHead
+from torch_ref.heads.distribution import DistributionHead
 from torch_ref.heads.forest import ForestHead
+from torch_ref.heads.gender import GenderHead
 from torch_ref.heads.ordinal import ConditionalRankHead, IndependentRankHead, RankHead
 from torch_ref.heads.regression import NoisyRegressionHead, RegressionHead
 from torch_ref.heads.stagewise import StagewiseHead, stagewise_age
 
-HEADS = {
+HEADS: dict[str, type[AgeHead]] = {
     "distribution": DistributionHead,
     "rank": RankHead,
     "independent_rank": IndependentRankHead,
@@ -22,16 +24,4 @@ HEADS = {
     "stagewise": StagewiseHead,
 }
 
-__all__ = [
-    "HEADS",
-    "ConditionalRankHead",
-    "DistributionHead",
-    "ForestHead",
-    "GenderHead",
-    "IndependentRankHead",
-    "NoisyRegressionHead",
-    "RankHead",
-    "RegressionHead",
-    "StagewiseHead",
-    "stagewise_age",
-]
+__all__ = ["HEADS", "AgeHead", "GenderHead", "stagewise_age", *sorted(head.__name__ for head in HEADS.values())]

@@ -1,38 +1,41 @@
-"""Heads whose output is the logits of a softmax."""
+"""A distribution over the age grid."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from faces.labels import GENDERS, MAX_AGE, MIN_AGE
-from torch_ref.checks import check_known
-from torch_ref.heads.grid import register_ages
+from faces.labels import MAX_AGE, MIN_AGE
+from torch_ref.checks import require_one_of
+from torch_ref.heads.base import AgeHead
 
 
-class DistributionHead(nn.Module):
+class DistributionHead(AgeHead):
     """Logits over the ages of the grid: output (N, K).
 
-    decode: "expectation" E = sum_k p_k a_k (Rothe et al., DEX, ICCV workshops 2015); "argmax"; "median", the smallest
+    decode: "expectation" E = sum_k p_k a_k (Rothe et al., IJCV 2018, DEX); "argmax"; "median", the smallest
     age whose cumulative probability reaches 1/2, which minimises the expected absolute error; "rounded_expectation",
     the floor of E + 1/2.
     """
 
     DECODES = ("expectation", "argmax", "median", "rounded_expectation")
 
-    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="expectation"):
-        super().__init__()
-        check_known("decode", decode, self.DECODES)
-        register_ages(self, min_age, max_age)
+    def __init__(
+        self, in_features: int, *, min_age: int = MIN_AGE, max_age: int = MAX_AGE, decode: str = "expectation"
+    ):
+        super().__init__(min_age=min_age, max_age=max_age)
+        require_one_of("decode", decode, self.DECODES)
         self.decoding = decode
         self.logits = nn.Linear(in_features, len(self.ages))
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.logits(features)
 
-    def probabilities(self, output):
+    def probabilities(self, output: torch.Tensor) -> torch.Tensor:
+        """(N, K) probability of each age of the grid."""
         return F.softmax(output, dim=1)
 
-    def decode(self, output):
+    def decode(self, output: torch.Tensor) -> torch.Tensor:
+        """(N,) age in years."""
         if self.decoding == "argmax":
             return self._age_at(output.argmax(dim=1), output)
         probabilities = self.probabilities(output)
@@ -44,17 +47,3 @@ class DistributionHead(nn.Module):
 
     def _age_at(self, index, output):
         return self.ages.to(output.dtype)[index]
-
-
-class GenderHead(nn.Module):
-    """Logits over GENDERS: output (N, 2)."""
-
-    def __init__(self, in_features):
-        super().__init__()
-        self.logits = nn.Linear(in_features, len(GENDERS))
-
-    def forward(self, features):
-        return self.logits(features)
-
-    def probabilities(self, output):
-        return F.softmax(output, dim=1)

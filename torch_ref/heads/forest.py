@@ -7,10 +7,10 @@ from torch import nn
 from faces.errors import UserError
 from faces.labels import MAX_AGE, MIN_AGE
 from torch_ref.forest import MIN_LEAF_VARIANCE, leaf_positions, log_routes
-from torch_ref.heads.grid import clip_to_grid, register_ages
+from torch_ref.heads.base import AgeHead
 
 
-class ForestHead(nn.Module):
+class ForestHead(AgeHead):
     """Soft decision trees on the units of one layer: output (N, 3, T, L) = log route, leaf mean, leaf variance.
 
     Each split of a tree looks at one unit, drawn without repetition within the tree. decode is the mean over the trees
@@ -21,8 +21,9 @@ class ForestHead(nn.Module):
         depth: levels of a tree with its leaves, L = 2^(depth - 1).
         units: width of the layer that the splits look at.
         seed: of the drawing.
-        leaf_mean, leaf_variance: (T, L) at the start; None means evenly spaced over the grid, each tree between the
-            leaves of the others, and the variance of a leaf's share of the grid, at least 1/12.
+        leaf_mean: (T, L) years at the start; None means evenly spaced over the grid, each tree between the leaves of
+            the others.
+        leaf_variance: (T, L) years squared at the start; None means that of a leaf's share of the grid, at least 1/12.
 
     Raises:
         UserError: a size is too small or the leaves' shape is another.
@@ -32,20 +33,19 @@ class ForestHead(nn.Module):
 
     def __init__(
         self,
-        in_features,
+        in_features: int,
         *,
-        min_age=MIN_AGE,
-        max_age=MAX_AGE,
-        trees=5,
-        depth=6,
-        units=128,
-        seed=0,
-        leaf_mean=None,
-        leaf_variance=None,
+        min_age: int = MIN_AGE,
+        max_age: int = MAX_AGE,
+        trees: int = 5,
+        depth: int = 6,
+        units: int = 128,
+        seed: int = 0,
+        leaf_mean: np.ndarray | None = None,
+        leaf_variance: np.ndarray | None = None,
     ):
-        super().__init__()
+        super().__init__(min_age=min_age, max_age=max_age)
         _check_sizes(trees, depth, units)
-        register_ages(self, min_age, max_age)
         shape = (trees, 2 ** (depth - 1))
         self.splits = nn.Linear(in_features, units)
         self.register_buffer("split_units", _draw_units(trees, shape[1] - 1, units, seed), persistent=False)
@@ -55,15 +55,16 @@ class ForestHead(nn.Module):
         self.register_buffer("leaf_mean", _leaves("leaf_mean", mean, shape))
         self.register_buffer("leaf_variance", _leaves("leaf_variance", variance, shape))
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         split_logits = self.splits(features)[:, self.split_units]  # (N, units) -> (N, T, L - 1)
         log_route = log_routes(split_logits)
         leaves = (leaf.expand_as(log_route) for leaf in (self.leaf_mean, self.leaf_variance))
         return torch.stack([log_route, *leaves], dim=1)
 
-    def decode(self, output):
+    def decode(self, output: torch.Tensor) -> torch.Tensor:
+        """(N,) age in years."""
         answers = (output[:, 0].exp() * output[:, 1]).sum(dim=2)  # (N, T)
-        return clip_to_grid(self, answers.mean(dim=1))
+        return self._clip_to_grid(answers.mean(dim=1))
 
 
 def _even_leaves(min_age, max_age, trees, leaves):

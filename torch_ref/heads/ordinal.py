@@ -1,6 +1,7 @@
 """Heads whose output is rank logits (N, K - 1): one binary question a rank, is the age index above k?"""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,14 +10,15 @@ from torch import nn
 
 from faces.errors import UserError
 from faces.labels import MAX_AGE, MIN_AGE
-from torch_ref.checks import check_known
-from torch_ref.heads.grid import register_ages
+from faces.methods import RANK_BIASES
+from torch_ref.checks import require_one_of
+from torch_ref.heads.base import AgeHead
 
 # Ordered biases that are given fall by at least this much: an equal pair would need a step of -inf.
-MIN_FALL = 0.01
+_MIN_FALL = 0.01
 
 
-class _OrdinalHead(nn.Module):
+class _OrdinalHead(AgeHead):
     """The decoding of P(age index > k), k = 0..K-2, which a subclass computes from its output in _survival.
 
     decode: "rank" min_age + the number of ranks k with P(age index > k) > 1/2; "expectation" min_age + their sum.
@@ -24,17 +26,17 @@ class _OrdinalHead(nn.Module):
 
     DECODES = ("rank", "expectation")
 
-    def __init__(self, *, min_age, max_age, decode):
-        super().__init__()
-        check_known("decode", decode, self.DECODES)
-        register_ages(self, min_age, max_age)
+    def __init__(self, *, min_age: int, max_age: int, decode: str):
+        super().__init__(min_age=min_age, max_age=max_age)
+        require_one_of("decode", decode, self.DECODES)
         self.decoding = decode
 
-    def decode(self, output):
+    def decode(self, output: torch.Tensor) -> torch.Tensor:
+        """(N,) age in years."""
         passed = self._exceeds_half(output).to(output.dtype) if self.decoding == "rank" else self._survival(output)
         return self.ages[0].to(output.dtype) + passed.sum(dim=1)
 
-    def probabilities(self, output):
+    def probabilities(self, output: torch.Tensor) -> torch.Tensor:
         """Differences of the sorted s(f): free ranks may be out of order, which would give negative probabilities."""
         survival = self._survival(output).sort(dim=1, descending=True).values
         ones = survival.new_ones(len(survival), 1)
@@ -80,11 +82,20 @@ class RankHead(_OrdinalHead):
     Estimation, Pattern Recognition Letters 2020.
     """
 
-    BIASES = ("free", "ordered")
+    BIASES = RANK_BIASES
 
-    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank", bias="free", initial_bias=None):
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        min_age: int = MIN_AGE,
+        max_age: int = MAX_AGE,
+        decode: str = "rank",
+        bias: str = "free",
+        initial_bias: Sequence[float] | None = None,
+    ):
         super().__init__(min_age=min_age, max_age=max_age, decode=decode)
-        check_known("bias", bias, self.BIASES)
+        require_one_of("bias", bias, self.BIASES)
         self.ordered = bias == "ordered"
         self.score = nn.Linear(in_features, 1, bias=False)
         biases, falls = self._initial_biases_and_falls(initial_bias)
@@ -94,7 +105,7 @@ class RankHead(_OrdinalHead):
         else:
             self.rank_bias = _parameter(biases)
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.score(features) + self._biases()  # (N, 1) + (K - 1,) -> (N, K - 1)
 
     def _initial_biases_and_falls(self, initial_bias):
@@ -103,7 +114,7 @@ class RankHead(_OrdinalHead):
             biases = torch.arange(ranks, 0, -1, dtype=torch.float64) / ranks
             return biases, torch.full((ranks - 1,), 1 / ranks, dtype=torch.float64)
         biases = self._checked_biases(initial_bias)
-        return biases, (biases[:-1] - biases[1:]).clamp(min=MIN_FALL)
+        return biases, (biases[:-1] - biases[1:]).clamp(min=_MIN_FALL)
 
     def _biases(self):
         if not self.ordered:
@@ -127,11 +138,19 @@ class IndependentRankHead(_OrdinalHead):
     Niu et al., Ordinal Regression with Multiple Output CNN for Age Estimation, CVPR 2016.
     """
 
-    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank", initial_bias=None):
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        min_age: int = MIN_AGE,
+        max_age: int = MAX_AGE,
+        decode: str = "rank",
+        initial_bias: Sequence[float] | None = None,
+    ):
         super().__init__(min_age=min_age, max_age=max_age, decode=decode)
         self.logits = self._make_logits(in_features, initial_bias)
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.logits(features)
 
 
@@ -152,14 +171,22 @@ class ConditionalRankHead(_OrdinalHead):
     Probabilities, Pattern Analysis and Applications 2023.
     """
 
-    def __init__(self, in_features, *, min_age=MIN_AGE, max_age=MAX_AGE, decode="rank", initial_bias=None):
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        min_age: int = MIN_AGE,
+        max_age: int = MAX_AGE,
+        decode: str = "rank",
+        initial_bias: Sequence[float] | None = None,
+    ):
         super().__init__(min_age=min_age, max_age=max_age, decode=decode)
         self.logits = self._make_logits(in_features, initial_bias)
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.logits(features)
 
-    def probabilities(self, output):
+    def probabilities(self, output: torch.Tensor) -> torch.Tensor:
         """P(0) = s(-f_0), P(k) = c_{k-1} s(-f_k), P(K - 1) = c_{K-2}: none is negative, and nothing cancels."""
         first = torch.zeros_like(output[:, :1])
         log_reached = torch.cat([first, self._log_survival(output)], dim=1)  # log P(age index >= k), k = 0..K-1

@@ -1,26 +1,29 @@
 """Balanced MSE: regression as if every age were equally frequent, with a noise scale that is learnt."""
 
+from collections.abc import Sequence
+
 import torch
 
-from torch_ref.checks import check_known
+from faces.methods import BALANCED_VARIANTS
+from torch_ref.checks import require_one_of
 from torch_ref.losses.grid import check_columns, known_age
 from torch_ref.losses.log_space import log_sum_exp
 
-BALANCED_VARIANTS = ("bmc", "gai", "bni")
+__all__ = ["balanced_mse"]
 
 
 def balanced_mse(
-    age,
-    output,
+    age: torch.Tensor,
+    output: torch.Tensor,
     *,
-    min_age=0,
-    variant="bmc",
-    mixture_weights=None,
-    mixture_means=None,
-    mixture_variances=None,
-    bucket_weights=None,
-    min_noise=0.1,
-):
+    min_age: int = 0,
+    variant: str = "bmc",
+    mixture_weights: Sequence[float] | None = None,
+    mixture_means: Sequence[float] | None = None,
+    mixture_variances: Sequence[float] | None = None,
+    bucket_weights: Sequence[float] | None = None,
+    min_noise: float = 0.1,
+) -> torch.Tensor:
     """Balanced MSE: 2 n [(o - y)^2 / (2 n) + log integral N(o; y', n) p(y') dy' + const], p the training ages.
 
     output (N, 2) holds the years o and the noise's standard deviation s; n = max(s, min_noise)^2, and the factor 2 n is
@@ -31,7 +34,9 @@ def balanced_mse(
             a value depends on the other samples. "gai", a mixture of normal distributions: log n / 2 + log sum_g
             pi_g (v_g + n)^(-1/2) exp(-(o - mu_g)^2 / (2 (v_g + n))). "bni", buckets at the ages c_b = min_age + b:
             log sum_b w_b exp(-(o - c_b)^2 / (2 n)).
-        mixture_weights, mixture_means, mixture_variances: (G,) pi, mu and v of "gai".
+        mixture_weights: (G,) pi of "gai".
+        mixture_means: (G,) mu of "gai" in years.
+        mixture_variances: (G,) v of "gai" in years squared.
         bucket_weights: (B,) w of "bni".
         min_noise: smallest standard deviation in years.
 
@@ -40,7 +45,7 @@ def balanced_mse(
 
     Ren et al., Balanced MSE for Imbalanced Visual Regression, CVPR 2022.
     """
-    check_known("variant", variant, BALANCED_VARIANTS)
+    require_one_of("variant", variant, BALANCED_VARIANTS)
     _check_noisy(age, output)
     target, predicted = known_age(age, output, min_age), output[:, 0]
     noise = output[:, 1].square().clamp(min=min_noise**2)
@@ -64,7 +69,7 @@ def balanced_mse(
 def _log_share(target, predicted, noise, centres, log_weights):
     """log sum_b w_b exp([(o - y)^2 - (o - c_b)^2] / (2 n)), (N,) three times and (B,) twice -> (N,)."""
     difference = _squared_difference(target, predicted, centres)
-    return log_sum_exp(log_weights + difference / (2 * noise[:, None]), dim=1)
+    return log_sum_exp(log_weights + difference / (2 * noise[:, None]))
 
 
 def _log_mixture(target, predicted, noise, log_weights, means, variances):
@@ -73,7 +78,7 @@ def _log_mixture(target, predicted, noise, log_weights, means, variances):
     ratio = variances / noise[:, None]  # (N, G)
     excess = ratio * (predicted - target).square()[:, None] + _squared_difference(target, predicted, means)
     exponent = excess / (2 * (variances + noise[:, None]))
-    return log_sum_exp(log_weights - 0.5 * ratio.log1p() + exponent, dim=1)
+    return log_sum_exp(log_weights - 0.5 * ratio.log1p() + exponent)
 
 
 def _squared_difference(target, predicted, centres):

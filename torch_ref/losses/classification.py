@@ -6,18 +6,28 @@ import torch.nn.functional as F
 from torch_ref.losses.grid import age_index, age_on_grid, age_variance, check_columns, expected_age
 from torch_ref.losses.log_space import log_sum_exp
 
+__all__ = ["cross_entropy", "interval", "mean_variance", "unimodal"]
 
-def cross_entropy(age, output, *, min_age=0):
+
+def cross_entropy(age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0) -> torch.Tensor:
     """Softmax cross-entropy with the rounded age: -log p_y.
 
-    Rothe et al., DEX: Deep EXpectation of Apparent Age from a Single Image, ICCV workshops 2015.
+    Rothe, Timofte and Van Gool, Deep Expectation of Real and Apparent Age from a Single Image Without Facial
+    Landmarks, IJCV 2018 (DEX).
     """
     check_columns(age, output)
     age = age_on_grid(age, output, output.shape[1], min_age)
     return F.cross_entropy(output, age_index(age, min_age), reduction="none")
 
 
-def mean_variance(age, output, *, min_age=0, mean_weight=0.2, variance_weight=0.05):
+def mean_variance(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    mean_weight: float = 0.2,
+    variance_weight: float = 0.05,
+) -> torch.Tensor:
     """Mean-variance loss: -log p_y + mean_weight (m - y)^2 / 2 + variance_weight v.
 
     m = sum_k p_k a_k and v = sum_k p_k (a_k - m)^2 are the mean and variance of p = softmax(output).
@@ -33,7 +43,14 @@ def mean_variance(age, output, *, min_age=0, mean_weight=0.2, variance_weight=0.
     return cross_entropy(age, output, min_age=min_age) + mean_weight * mean_term + variance_weight * variance
 
 
-def unimodal(age, output, *, min_age=0, unimodal_weight=10.0, variance_floor=1 / 12):
+def unimodal(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    unimodal_weight: float = 10.0,
+    variance_floor: float = 1 / 12,
+) -> torch.Tensor:
     """Unimodal-concentrated loss: log(w) / 2 + (m - y)^2 / (2 w) + unimodal_weight sum_k relu(s_k (p_{k+1} - p_k)).
 
     m and v are the mean and variance of p = softmax(output), w = v + variance_floor; s_k is -1 below the age's class,
@@ -54,14 +71,21 @@ def unimodal(age, output, *, min_age=0, unimodal_weight=10.0, variance_floor=1 /
     return concentration + unimodal_weight * _disorder(probabilities, age_index(target, min_age))
 
 
-def interval(age, output, *, min_age=0, age_low=None, age_high=None):
+def interval(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    age_low: torch.Tensor | None = None,
+    age_high: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Negative logarithm of the probability of an age interval: -log sum_{low <= k <= high} p_k.
 
     Args:
         age: an exact age is an interval of its own class and wins over the ends.
-        age_low, age_high: (N,) inclusive ends in years, rounded to classes and clipped to the grid, NaN where unknown.
-            Beside a known end, an unknown one is the grid's; an end high below low counts as low. None means all
-            unknown.
+        age_low: (N,) inclusive first age in years, rounded to a class and clipped to the grid, NaN where unknown.
+            Beside a known end, an unknown one is the grid's. None means all unknown.
+        age_high: (N,) the same of the last age; below age_low it counts as age_low.
 
     The likelihood of interval-censored data; with exact ages it is cross_entropy.
     """
@@ -70,7 +94,7 @@ def interval(age, output, *, min_age=0, age_low=None, age_high=None):
     classes = torch.arange(output.shape[1], device=output.device)
     inside = (low[:, None] <= classes) & (classes <= high[:, None])  # (N, K)
     log_probabilities = F.log_softmax(output, dim=1)
-    return -log_sum_exp(log_probabilities.masked_fill(~inside, -torch.inf), dim=1)
+    return -log_sum_exp(log_probabilities.masked_fill(~inside, -torch.inf))
 
 
 def _disorder(probabilities, index):

@@ -1,14 +1,19 @@
 """Losses of a forest of soft decision trees whose leaves are normal distributions over the age."""
 
-from torch_ref.checks import check_known
+import torch
+
+from faces.methods import FOREST_VARIANTS
+from torch_ref.checks import require_one_of
 from torch_ref.forest import log_normal
 from torch_ref.losses.grid import known_age
 from torch_ref.losses.log_space import log_sum_exp
 
-FOREST_VARIANTS = ("nll", "l2")
+__all__ = ["deep_regression_forest"]
 
 
-def deep_regression_forest(age, output, *, min_age=0, variant="nll", min_variance=1 / 12):
+def deep_regression_forest(
+    age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0, variant: str = "nll", min_variance: float = 1 / 12
+) -> torch.Tensor:
     """Deep regression forest: the mean over its T trees of each tree's own loss; the age is not clipped.
 
     Args:
@@ -23,14 +28,14 @@ def deep_regression_forest(age, output, *, min_age=0, variant="nll", min_varianc
 
     Shen et al., Deep Regression Forests for Age Estimation, CVPR 2018.
     """
-    check_known("variant", variant, FOREST_VARIANTS)
+    require_one_of("variant", variant, FOREST_VARIANTS)
     _check_forest(age, output)
     target = known_age(age, output, min_age)
     log_route = output[:, 0]
     mean, variance = output[:, 1].detach(), output[:, 2].detach()
     if variant == "nll":
         log_density = log_normal(target[:, None, None], mean, variance.clamp(min=min_variance))
-        return -log_sum_exp(log_route + log_density, dim=2).mean(dim=1)
+        return -log_sum_exp(log_route + log_density).mean(dim=1)
     answers = (log_route.exp() * mean).sum(dim=2)  # (N, T)
     return 0.5 * (target[:, None] - answers).square().mean(dim=1)
 

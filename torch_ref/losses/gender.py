@@ -1,11 +1,16 @@
 """The loss of the gender head."""
 
+import torch
 import torch.nn.functional as F
 
 from torch_ref.losses.grid import check_columns
 
+__all__ = ["gender_cross_entropy"]
 
-def gender_cross_entropy(gender, output, *, label_smoothing=0.0, focal_gamma=0.0):
+
+def gender_cross_entropy(
+    gender: torch.Tensor, output: torch.Tensor, *, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+) -> torch.Tensor:
     """Softmax cross-entropy, smoothed and focal on request: -sum_c t_c (1 - p_c)^focal_gamma log p_c -> (N,).
 
     Args:

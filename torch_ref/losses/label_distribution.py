@@ -3,14 +3,21 @@
 import torch
 import torch.nn.functional as F
 
-from torch_ref.checks import check_known
+from faces.methods import KL_REDUCTIONS, SORD_METRICS
+from torch_ref.checks import require_one_of
 from torch_ref.losses.grid import MIN_AGE_STD, age_on_grid, check_columns, expected_age, grid_ages, label_std
 
-KL_REDUCTIONS = ("sample", "element")
-SORD_METRICS = ("absolute", "squared")
+__all__ = ["dldl", "dldl_v2", "sord"]
 
 
-def dldl(age, output, *, min_age=0, age_std=None, sigma=2.0):
+def dldl(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    age_std: torch.Tensor | None = None,
+    sigma: float = 2.0,
+) -> torch.Tensor:
     """Deep label distribution learning: -sum_k t_k log p_k, t a normal distribution around the age, cut to the grid.
 
     Args:
@@ -24,11 +31,21 @@ def dldl(age, output, *, min_age=0, age_std=None, sigma=2.0):
     return -(log_target.exp() * F.log_softmax(output, dim=1)).sum(dim=1)
 
 
-def dldl_v2(age, output, *, min_age=0, age_std=None, sigma=2.0, l1_weight=1.0, kl_reduction="sample"):
+def dldl_v2(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    age_std: torch.Tensor | None = None,
+    sigma: float = 2.0,
+    l1_weight: float = 1.0,
+    kl_reduction: str = "sample",
+) -> torch.Tensor:
     """DLDL-v2: KL(t || p) + l1_weight |m - y|, t as in dldl and m = sum_k p_k a_k.
 
     Args:
-        age_std, sigma: as in dldl.
+        age_std: as in dldl.
+        sigma: as in dldl.
         kl_reduction: "sample" sums the divergence over the ages as in the paper; "element" also divides it by K, as the
             released training code does.
 
@@ -37,7 +54,7 @@ def dldl_v2(age, output, *, min_age=0, age_std=None, sigma=2.0, l1_weight=1.0, k
 
     Gao et al., Age Estimation Using Expectation of Label Distribution Learning, IJCAI 2018.
     """
-    check_known("kl_reduction", kl_reduction, KL_REDUCTIONS)
+    require_one_of("kl_reduction", kl_reduction, KL_REDUCTIONS)
     check_columns(age, output)
     log_target = _log_normal_target(age, output, min_age, age_std, sigma)
     divergence = (log_target.exp() * (log_target - F.log_softmax(output, dim=1))).sum(dim=1)
@@ -47,7 +64,15 @@ def dldl_v2(age, output, *, min_age=0, age_std=None, sigma=2.0, l1_weight=1.0, k
     return divergence + l1_weight * (expected_age(F.softmax(output, dim=1), min_age) - target).abs()
 
 
-def sord(age, output, *, min_age=0, age_std=None, metric="absolute", scale=1.0):
+def sord(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    age_std: torch.Tensor | None = None,
+    metric: str = "absolute",
+    scale: float = 1.0,
+) -> torch.Tensor:
     """Soft ordinal labels: -sum_k t_k log p_k, t = softmax(-s |a_k - y|) or softmax(-s (a_k - y)^2).
 
     Args:
@@ -61,7 +86,7 @@ def sord(age, output, *, min_age=0, age_std=None, metric="absolute", scale=1.0):
 
     Diaz and Marathe, Soft Labels for Ordinal Regression, CVPR 2019.
     """
-    check_known("metric", metric, SORD_METRICS)
+    require_one_of("metric", metric, SORD_METRICS)
     check_columns(age, output)
     target = age_on_grid(age, output, output.shape[1], min_age)
     scales = _sord_scales(target, age_std, metric, scale)

@@ -1,15 +1,20 @@
 """Ordinal losses: one binary question a rank, is the age index above k?"""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
-from torch_ref.checks import check_known
+from faces.methods import CORN_NORMALISERS
+from torch_ref.checks import require_one_of
 from torch_ref.losses.grid import age_index, age_on_grid, check_columns
 
-CORN_NORMALISERS = ("examples", "tasks")
+__all__ = ["coral", "corn", "or_cnn"]
 
 
-def coral(age, output, *, min_age=0, importance_weights=None):
+def coral(
+    age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0, importance_weights: Sequence[float] | None = None
+) -> torch.Tensor:
     """CORAL: -sum_k w_k [t_k log s(f_k) + (1 - t_k) log(1 - s(f_k))], s the logistic function.
 
     The levels are t_k = 1[age index > k].
@@ -27,7 +32,9 @@ def coral(age, output, *, min_age=0, importance_weights=None):
     return _weighted_rank_losses(age, output, min_age, importance_weights)
 
 
-def or_cnn(age, output, *, min_age=0, importance_weights=None):
+def or_cnn(
+    age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0, importance_weights: Sequence[float] | None = None
+) -> torch.Tensor:
     """OR-CNN: the formula of coral on rank logits that are independent of each other.
 
     Two logits a rank and their softmax, as published, give the same values: only their difference counts.
@@ -44,7 +51,7 @@ def or_cnn(age, output, *, min_age=0, importance_weights=None):
     return _weighted_rank_losses(age, output, min_age, importance_weights)
 
 
-def corn(age, output, *, min_age=0, normaliser="examples"):
+def corn(age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0, normaliser: str = "examples") -> torch.Tensor:
     """CORN: sum over the ranks k that the age reaches of -[t_k log s(f_k) + (1 - t_k) log(1 - s(f_k))], times a factor.
 
     s(f_k) is the probability that the age index exceeds k, given that it reaches k; t_k = 1[age index > k].
@@ -61,7 +68,7 @@ def corn(age, output, *, min_age=0, normaliser="examples"):
     Shi, Cao and Raschka, Deep Neural Networks for Rank-Consistent Ordinal Regression Based on Conditional
     Probabilities, Pattern Analysis and Applications 2023.
     """
-    check_known("normaliser", normaliser, CORN_NORMALISERS)
+    require_one_of("normaliser", normaliser, CORN_NORMALISERS)
     check_columns(age, output)
     index = _index(age, output, min_age)
     members = index[:, None] >= _ranks(output)  # (N, K - 1)

@@ -5,18 +5,20 @@ import torch.nn.functional as F
 
 from torch_ref.losses.grid import known_age, label_std
 
+__all__ = ["epsilon_annealed", "huber", "l1", "mse", "soft_stagewise"]
 
-def l1(age, output, *, min_age=0):
+
+def l1(age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0) -> torch.Tensor:
     """Absolute error in years: |o - y|, with output (N,)."""
     return (output - _target(age, output, min_age)).abs()
 
 
-def mse(age, output, *, min_age=0):
+def mse(age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0) -> torch.Tensor:
     """Squared error in years: (o - y)^2, with output (N,)."""
     return (output - _target(age, output, min_age)).square()
 
 
-def huber(age, output, *, min_age=0, beta=1.0):
+def huber(age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0, beta: float = 1.0) -> torch.Tensor:
     """Smooth absolute error: (o - y)^2 / (2 beta) while |o - y| < beta, |o - y| - beta / 2 beyond, with output (N,).
 
     Args:
@@ -28,7 +30,15 @@ def huber(age, output, *, min_age=0, beta=1.0):
     return F.smooth_l1_loss(output, _target(age, output, min_age), reduction="none", beta=beta)
 
 
-def epsilon_annealed(age, output, *, min_age=0, age_std=None, progress=None, sigma=3.0):
+def epsilon_annealed(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    age_std: torch.Tensor | None = None,
+    progress: float | torch.Tensor | None = None,
+    sigma: float = 3.0,
+) -> torch.Tensor:
     """From half the squared error to the epsilon-error: (1 - t) d^2 / 2 + t (1 - exp(-d^2 / (2 s^2))), d = o - y.
 
     Args:
@@ -38,7 +48,7 @@ def epsilon_annealed(age, output, *, min_age=0, age_std=None, progress=None, sig
         sigma: spread in years of the labels that have none of their own.
 
     Qin et al., SwinFace: A Multi-Task Transformer for Face Recognition, Expression Recognition, Age Estimation and
-    Attribute Estimation, IEEE TCSVT 2023.
+    Attribute Estimation, IEEE TCSVT 2024.
     """
     target = _target(age, output, min_age)
     error = output - target
@@ -49,7 +59,7 @@ def epsilon_annealed(age, output, *, min_age=0, age_std=None, progress=None, sig
     return 0.5 * (1 - progress) * error.square() + progress * epsilon_error
 
 
-def soft_stagewise(age, output, *, min_age=0):
+def soft_stagewise(age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0) -> torch.Tensor:
     """SSR-Net's loss, the absolute error in years of its stagewise head: |o - y|, with output (N,).
 
     Yang et al., SSR-Net: A Compact Soft Stagewise Regression Network for Age Estimation, IJCAI 2018.

@@ -5,17 +5,28 @@ import math
 import torch
 import torch.nn.functional as F
 
-from torch_ref.checks import check_known
+from faces.methods import RESIDUE_ENTROPIES
+from torch_ref.checks import require_one_of
 from torch_ref.losses.classification import cross_entropy
 from torch_ref.losses.grid import age_index, age_on_grid, check_columns, expected_age
 
-RESIDUE_ENTROPIES = ("paper", "monotone")
+__all__ = ["adaptive_mean_residue", "mean_residue"]
+
 
 # Added to a residue before its logarithm is taken, as in the authors' code.
 _OFFSET = 1e-3
 
 
-def mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25, top_k=6, entropy="paper"):
+def mean_residue(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    mean_weight: float = 0.2,
+    residue_weight: float = 0.25,
+    top_k: int = 6,
+    entropy: str = "paper",
+) -> torch.Tensor:
     """Mean-residue loss: -log p_y + mean_weight (m - y)^2 / 2 + residue_weight R.
 
     R = sum_k h(q_k) over all K classes, h(q) = -(q + 0.001) log(q + 0.001), with q_k = p_k outside the top_k most
@@ -38,7 +49,15 @@ def mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25
     return _mean_terms(age, output, probabilities, min_age, mean_weight) + residue_weight * residue
 
 
-def adaptive_mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25, entropy="paper"):
+def adaptive_mean_residue(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    mean_weight: float = 0.2,
+    residue_weight: float = 0.25,
+    entropy: str = "paper",
+) -> torch.Tensor:
     """Adaptive mean-residue loss: mean_residue, but the residue is every class less probable than the true one.
 
     Zhao et al., Adaptive Mean-Residue Loss for Robust Facial Age Estimation, ICME 2022.
@@ -58,7 +77,7 @@ def _mean_terms(age, output, probabilities, min_age, mean_weight):
 
 
 def _residue(probabilities, residual, entropy):
-    check_known("entropy", entropy, RESIDUE_ENTROPIES)
+    require_one_of("entropy", entropy, RESIDUE_ENTROPIES)
     shifted = torch.where(residual, probabilities, torch.zeros_like(probabilities)) + _OFFSET
     if entropy == "paper":
         return -(shifted * shifted.log()).sum(dim=1)

@@ -1,9 +1,13 @@
 """Rank logits (N, K - 1), one a task "age above k"."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
+from faces.methods import RANK_BIASES
 from keras_impl.heads.base import AgeHead
 
 
@@ -12,14 +16,14 @@ class _RankDecodes(AgeHead):
 
     DECODES = ("rank", "expectation")
 
-    def __init__(self, *, initial_bias=None, **kwargs):
+    def __init__(self, *, initial_bias: Sequence[float] | None = None, **kwargs):
         super().__init__(**kwargs)
         self.tasks = len(self.grid) - 1
         self.initial_bias = None if initial_bias is None else [float(value) for value in initial_bias]
         if initial_bias is not None and len(self.initial_bias) != self.tasks:
             raise ValueError(f"initial_bias needs {self.tasks} numbers. Received: {len(self.initial_bias)}")
 
-    def probabilities(self, output):
+    def probabilities(self, output: KerasTensor) -> KerasTensor:
         """(N, K) probability of each age.
 
         Nothing keeps P(age > k) from rising with k; sorting it keeps its sum and its count above 1/2, hence both
@@ -29,14 +33,14 @@ class _RankDecodes(AgeHead):
         ones = ops.ones_like(exceeds[:, :1])
         return ops.concatenate([ones, exceeds], axis=-1) - ops.concatenate([exceeds, ops.zeros_like(ones)], axis=-1)
 
-    def decode(self, output):
+    def decode(self, output: KerasTensor) -> KerasTensor:
         """(N,) age in years."""
         exceeds = ops.sigmoid(output)
         if self.decode_name == "rank":
             exceeds = ops.cast(exceeds > 0.5, output.dtype)
         return self.min_age + ops.sum(exceeds, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "initial_bias": self.initial_bias}
 
 
@@ -49,17 +53,17 @@ class RankHead(_RankDecodes):
         initial_bias: K - 1 starts, falling; None is coral_pytorch's 1, ..., 1 / (K - 1).
     """
 
-    BIASES = ("free", "ordered")
+    BIASES = RANK_BIASES
     LEAST_STEP = 0.01  # of ordered biases at the start: where softplus is flatter, a step would hardly learn
 
-    def __init__(self, *, bias="free", **kwargs):
+    def __init__(self, *, bias: str = "free", **kwargs):
         super().__init__(**kwargs)
         if bias not in self.BIASES:
             raise ValueError(f"bias must be one of {', '.join(self.BIASES)}. Received: {bias!r}")
         self.bias = bias
         self.score = self.dense(1, "score", use_bias=False)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.score.build(input_shape)
         start = (self.tasks - np.arange(self.tasks)) / self.tasks
         if self.initial_bias is not None:
@@ -72,7 +76,7 @@ class RankHead(_RankDecodes):
             self.bias_steps = self.constant_weight(np.log(np.expm1(falls)), "bias_steps")  # softplus(step) = fall
         self.built = True
 
-    def call(self, features):
+    def call(self, features: KerasTensor) -> KerasTensor:
         return self.score(ops.cast(features, self.compute_dtype)) + self._biases()  # (N, 1) + (K - 1,)
 
     def _biases(self):
@@ -81,7 +85,7 @@ class RankHead(_RankDecodes):
         fallen = _running_sum(ops.softplus(self.bias_steps)[None])[0]
         return self.first_bias - ops.concatenate([ops.zeros((1,), dtype=fallen.dtype), fallen])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "bias": self.bias}
 
 
@@ -102,25 +106,25 @@ class IndependentRankHead(_RankDecodes):
             bias_initializer=lambda shape, dtype: ops.convert_to_tensor(start * np.ones(shape), dtype),
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.logits.build(input_shape)
         self.built = True
 
-    def call(self, features):
+    def call(self, features: KerasTensor) -> KerasTensor:
         return self.logits(ops.cast(features, self.compute_dtype))
 
 
 @keras.saving.register_keras_serializable("faces")
 class ConditionalRankHead(IndependentRankHead):
-    """One logit a task for P(age > k | age > k - 1); their products never rise with k (CORN, Shi et al. 2021)."""
+    """One logit a task for P(age > k | age > k - 1); their products never rise with k (CORN, Shi et al. 2023)."""
 
-    def probabilities(self, output):
+    def probabilities(self, output: KerasTensor) -> KerasTensor:
         """(N, K) probability of each age."""
         exceeds = self._log_exceeds(output)
         reaches = ops.concatenate([ops.zeros_like(exceeds[:, :1]), exceeds[:, :-1]], axis=-1)  # log P(age >= k)
         return ops.exp(ops.concatenate([reaches + ops.log_sigmoid(-output), exceeds[:, -1:]], axis=-1))
 
-    def decode(self, output):
+    def decode(self, output: KerasTensor) -> KerasTensor:
         """(N,) age in years."""
         exceeds = self._log_exceeds(output)
         if self.decode_name == "rank":

@@ -1,28 +1,23 @@
-"""Losses on the logits of a distribution over the age grid whose target is one age or an interval of ages."""
+"""Losses of a softmax over the ages whose target is one age or an interval of ages."""
 
-import math
-
-from keras import ops
+from keras import KerasTensor, ops
 
 from keras_impl.losses.grid import (
     age_index,
-    age_values,
+    age_on_grid,
+    age_variance,
     at_class,
     class_numbers,
-    clip_to_grid,
-    moments,
+    expected_age,
     replace_unknown,
     require_positive,
-    require_word,
-    shifted_log_sum_exp,
 )
+from keras_impl.losses.log_space import shifted_log_sum_exp
 
-RESIDUE_OFFSET = 1e-3  # the released code's epsilon inside the entropy
-RESIDUE_PEAK = 0.36787944117144233  # 1/e, where -x ln x is largest; the peak's height too
-ENTROPIES = ("paper", "monotone")
+__all__ = ["cross_entropy", "interval", "mean_variance", "unimodal"]
 
 
-def cross_entropy(age, output, *, min_age=0):
+def cross_entropy(age: KerasTensor, output: KerasTensor, *, min_age: int = 0) -> KerasTensor:
     """Softmax classification over the age grid: -log p_y (DEX; Rothe et al., IJCV 2018, doi:10.1007/s11263-016-0940-3).
 
     Args:
@@ -30,11 +25,13 @@ def cross_entropy(age, output, *, min_age=0):
         output: (N, K) logits.
     """
     output = ops.convert_to_tensor(output)
-    age = clip_to_grid(age, output, min_age, ops.shape(output)[1])
+    age = age_on_grid(age, output, ops.shape(output)[1], min_age)
     return -at_class(ops.log_softmax(output, axis=-1), age_index(age, min_age))
 
 
-def mean_variance(age, output, *, min_age=0, mean_weight=0.2, variance_weight=0.05):
+def mean_variance(
+    age: KerasTensor, output: KerasTensor, *, min_age: int = 0, mean_weight: float = 0.2, variance_weight: float = 0.05
+) -> KerasTensor:
     """Mean-variance loss (Pan et al., CVPR 2018): cross-entropy + w_m (m - y)^2 / 2 + w_v v.
 
     m and v are the mean and the variance of softmax(output) over the age grid.
@@ -44,55 +41,23 @@ def mean_variance(age, output, *, min_age=0, mean_weight=0.2, variance_weight=0.
         output: (N, K) logits.
     """
     output = ops.convert_to_tensor(output)
-    age = clip_to_grid(age, output, min_age, output.shape[1])
+    age = age_on_grid(age, output, output.shape[1], min_age)
     log_probabilities = ops.log_softmax(output, axis=-1)
-    mean, variance = moments(ops.exp(log_probabilities), age_values(output, min_age))
+    probabilities = ops.exp(log_probabilities)
+    mean = expected_age(probabilities, min_age)
+    variance = age_variance(probabilities, mean, min_age)
     classification = -at_class(log_probabilities, age_index(age, min_age))
     return classification + mean_weight * 0.5 * ops.square(mean - age) + variance_weight * variance
 
 
-def mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25, top_k=6, entropy="paper"):
-    """Mean-residue loss (Zhao et al., ICME 2022) with a fixed K: cross-entropy + w_m (m - y)^2 / 2 + w_r R.
-
-    R is the entropy of what lies outside the `top_k` most probable ages.
-
-    Args:
-        age: (N,) years.
-        output: (N, K) logits.
-        top_k: ages that do not count as residue; of equally probable ones the younger counts as more probable.
-        entropy: "paper" -x ln x of x = q + .001 summed over all classes, which falls again above q = .367, so that a
-            strong wrong age is pushed up; "monotone" holds it at its maximum there and is 0 where nothing is left over.
-    """
-    require_word("entropy", entropy, ENTROPIES)
-    output = ops.convert_to_tensor(output)
-    log_probabilities = ops.log_softmax(output, axis=-1)
-    probabilities = ops.exp(log_probabilities)
-    order = ops.argsort(ops.argsort(-probabilities, axis=-1), axis=-1)  # place of each class, 0 = most probable
-    residue = _residue_entropy(probabilities, order >= top_k, entropy)
-    return (
-        _classification_and_mean(age, log_probabilities, probabilities, min_age, mean_weight) + residue_weight * residue
-    )
-
-
-def adaptive_mean_residue(age, output, *, min_age=0, mean_weight=0.2, residue_weight=0.25, entropy="paper"):
-    """Adaptive mean-residue loss (AMR; Zhao et al., ICME 2022): the residue is every age less probable than the true.
-
-    Args:
-        age, output, entropy: as in `mean_residue`.
-    """
-    require_word("entropy", entropy, ENTROPIES)
-    output = ops.convert_to_tensor(output)
-    log_probabilities = ops.log_softmax(output, axis=-1)
-    probabilities = ops.exp(log_probabilities)
-    index = age_index(clip_to_grid(age, output, min_age, output.shape[1]), min_age)
-    of_truth = at_class(ops.stop_gradient(probabilities), index)[:, None]
-    residue = _residue_entropy(probabilities, probabilities < of_truth, entropy)
-    return (
-        _classification_and_mean(age, log_probabilities, probabilities, min_age, mean_weight) + residue_weight * residue
-    )
-
-
-def unimodal(age, output, *, min_age=0, unimodal_weight=10.0, variance_floor=1 / 12):
+def unimodal(
+    age: KerasTensor,
+    output: KerasTensor,
+    *,
+    min_age: int = 0,
+    unimodal_weight: float = 10.0,
+    variance_floor: float = 1 / 12,
+) -> KerasTensor:
     """Unimodal-concentrated loss (Li et al., CVPR 2022): ln(w) / 2 + (m - y)^2 / (2 w) + weight * violations.
 
     The violations sum every rise of the distribution above the true age and every fall below it.
@@ -107,9 +72,10 @@ def unimodal(age, output, *, min_age=0, unimodal_weight=10.0, variance_floor=1 /
     """
     require_positive("variance_floor", variance_floor)
     output = ops.convert_to_tensor(output)
-    age = clip_to_grid(age, output, min_age, output.shape[1])
+    age = age_on_grid(age, output, output.shape[1], min_age)
     probabilities = ops.softmax(output, axis=-1)
-    mean, variance = moments(probabilities, age_values(output, min_age))
+    mean = expected_age(probabilities, min_age)
+    variance = age_variance(probabilities, mean, min_age)
     width = variance + variance_floor
     concentrated = 0.5 * ops.log(width) + ops.square(mean - age) / (2.0 * width)
     index = age_index(age, min_age)
@@ -117,7 +83,14 @@ def unimodal(age, output, *, min_age=0, unimodal_weight=10.0, variance_floor=1 /
     return concentrated + unimodal_weight * violations
 
 
-def interval(age, output, *, min_age=0, age_low=None, age_high=None):
+def interval(
+    age: KerasTensor,
+    output: KerasTensor,
+    *,
+    min_age: int = 0,
+    age_low: KerasTensor | None = None,
+    age_high: KerasTensor | None = None,
+) -> KerasTensor:
     """Likelihood of an age interval: -log of the probability of all ages in [age_low, age_high].
 
     An exact age is an interval of one year and equals `cross_entropy`, so data sets with age groups and data sets with
@@ -126,8 +99,9 @@ def interval(age, output, *, min_age=0, age_low=None, age_high=None):
     Args:
         age: (N,) years, NaN where unknown; a known age goes before an interval.
         output: (N, K) logits.
-        age_low, age_high: (N,) years, inclusive, NaN where unknown; of an interval with one known end the other is the
-            grid's. None means unknown throughout.
+        age_low: (N,) years, inclusive, NaN where unknown; of an interval with one known end the other is the grid's.
+            None means unknown throughout.
+        age_high: as `age_low`.
     """
     output = ops.convert_to_tensor(output)
     classes = output.shape[1]
@@ -137,22 +111,6 @@ def interval(age, output, *, min_age=0, age_low=None, age_high=None):
     maximum, logarithm = shifted_log_sum_exp(output)
     inside_maximum, inside_logarithm = shifted_log_sum_exp(ops.where(inside, output, ops.full_like(output, -1e30)))
     return (maximum - inside_maximum) + (logarithm - inside_logarithm)
-
-
-def _classification_and_mean(age, log_probabilities, probabilities, min_age, mean_weight):
-    age = clip_to_grid(age, probabilities, min_age, probabilities.shape[1])
-    mean = ops.sum(probabilities * age_values(probabilities, min_age), axis=-1)
-    classification = -at_class(log_probabilities, age_index(age, min_age))
-    return classification + mean_weight * 0.5 * ops.square(mean - age)
-
-
-def _residue_entropy(probabilities, is_residue, entropy):
-    shifted = ops.cast(is_residue, probabilities.dtype) * probabilities + RESIDUE_OFFSET
-    if entropy == "paper":
-        return -ops.sum(shifted * ops.log(shifted), axis=-1)
-    shifted = ops.where(shifted > RESIDUE_PEAK, ops.full_like(shifted, RESIDUE_PEAK), shifted)
-    at_zero = -RESIDUE_OFFSET * math.log(RESIDUE_OFFSET)
-    return -ops.sum(shifted * ops.log(shifted) + at_zero, axis=-1)
 
 
 def _violation_signs(probabilities, index):
@@ -176,5 +134,5 @@ def _interval_classes(age, output, min_age, age_low, age_high):
     last = min_age + output.shape[1] - 1
     low = ops.where(exact, age, replace_unknown(low, min_age))
     high = ops.where(exact, age, replace_unknown(high, last))
-    low, high = (age_index(clip_to_grid(end, output, min_age, output.shape[1]), min_age) for end in (low, high))
+    low, high = (age_index(age_on_grid(end, output, output.shape[1], min_age), min_age) for end in (low, high))
     return low, ops.where(high < low, low, high)
