@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from faces.errors import UserError
-from faces.labels import MAX_AGE, MIN_AGE
+from faces.errors import UserError, look_up
+from faces.labels import MAX_AGE, MIN_AGE, OUTPUTS
 from torch_ref.backbones import BACKBONES
 from torch_ref.heads import HEADS, GenderHead
 from torch_ref.methods import METHODS
-
-OUTPUTS = ("age", "gender")
 
 
 class FaceModel(nn.Module):
@@ -47,9 +45,9 @@ class FaceModel(nn.Module):
         backbone_params: Mapping[str, Any] | None = None,
     ):
         super().__init__()
-        self.method = _look_up("method", method, METHODS)
+        self.method = look_up(METHODS, method, "method")
         self.outputs = _checked_outputs(outputs)
-        self.backbone = _look_up("backbone", backbone, BACKBONES)(**(backbone_params or {}))
+        self.backbone = look_up(BACKBONES, backbone, "backbone")(**(backbone_params or {}))
         if "age" in self.outputs:
             head = HEADS[self.method.head]
             params = dict(head_params or {}, **_decode_params(self.method.head, decode))
@@ -93,12 +91,6 @@ def _evaluating(model):
             module.training = mode
 
 
-def _look_up(what, name, known):
-    if name not in known:
-        raise UserError(f"Unknown {what} {name!r}. Expected one of {', '.join(known)}.")
-    return known[name]
-
-
 def _decode_params(head, decode):
     if decode is None:
         return {}
@@ -110,7 +102,7 @@ def _decode_params(head, decode):
 def _checked_outputs(outputs):
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     for name in outputs:
-        _look_up("output", name, dict.fromkeys(OUTPUTS))
+        look_up(dict.fromkeys(OUTPUTS), name, "output")
     if not outputs:
         raise UserError(f"At least one output is needed, any of {', '.join(OUTPUTS)}. Received none.")
     return outputs
