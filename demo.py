@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from faces.alignment import MAX_MARGIN
-from faces.detection import DETECTORS, detect_faces, load_detector
+from faces.detection import DETECTORS, try_detector
 from faces.errors import UserError, run_main
 from faces.photos.folder import TABLE, annotate_folder, list_photos
+from faces.video.annotation import annotate_video
 from faces.video.frames import FrameSource
-from faces.video.recording import VideoRecorder, annotate_video
+from faces.video.recording import VideoRecorder
 from faces.video.webcam import Window, require_display, watch
 
 CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
@@ -91,7 +92,9 @@ def _check(options, mode):
             f"There is no checkpoint {options.checkpoint}. Train one with `python train.py` and name its model.keras "
             "with --checkpoint"
         )
-    _check_detector(options.detector)
+    # mtcnn is a framework itself, and works wherever it is installed.
+    if options.detector != "mtcnn":
+        try_detector(options.detector)
 
 
 def _check_mode_options(options, owner, mode, defaults):
@@ -107,14 +110,6 @@ def _check_mode_options(options, owner, mode, defaults):
         raise UserError(f"--port must be 0 to 65535. Received: {options.port}")
     if owner == "web" and not 0 < options.max_upload_mb < np.inf:
         raise UserError(f"--max_upload_mb must be above 0. Received: {options.max_upload_mb}")
-
-
-def _check_detector(name):
-    """UserError for a detector that does not work."""
-    load_detector(name)
-    # mtcnn is a framework itself, and works wherever it is installed.
-    if name != "mtcnn":
-        detect_faces(np.zeros((64, 64, 3), np.uint8), name)
 
 
 def _annotate_folder(options):

@@ -15,11 +15,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from faces.alignment import MAX_MARGIN
-from faces.detection import DETECTORS
+from faces.detection import DETECTORS, NO_FACE, try_detector
 from faces.errors import UserError, run_main
 from faces.photos.paths import STDIN, check_paths, list_pictures, without_done
 from faces.photos.rows import FORMATS, RowStream, check_output, choose_format, open_rows
-from faces.photos.streaming import NO_FACE, check_detector, stream_estimates
+from faces.photos.streaming import stream_estimates
 
 CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
 DETECTION = ("detector", "margin", "min_confidence")
@@ -101,7 +101,7 @@ def load_photos(options):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     chosen = {name: getattr(options, name) for name in DETECTION if getattr(options, name) is not None}
     if not options.crops:
-        check_detector(chosen.get("detector", "mtcnn"))
+        try_detector(chosen.get("detector", "mtcnn"))
     from keras_impl.photos import PhotoPredictor
 
     return PhotoPredictor.load(options.checkpoint, **chosen)

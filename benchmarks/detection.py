@@ -21,10 +21,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from faces.alignment import fit_similarity
+from faces.alignment import cut_box, fit_similarity
 from faces.datasets import get_dataset
 from faces.datasets.fgnet import read_points
-from faces.detection import DETECTORS, YUNET_FILE, crop_face, detect_faces
+from faces.detection import DETECTORS, YUNET_FILE, detect_faces
 from faces.errors import UserError, run_main
 from faces.images import read_rgb
 from faces.ingest.crops import main_face
@@ -107,7 +107,7 @@ def measure_crops(folder, detector, count):
         crop = read_rgb(folder / name)
         height, width = crop.shape[:2]
         # Detectors want some surroundings; a similarity does not mind where the origin lies.
-        faces = detect_faces(crop_face(crop, (0, 0, width, height), PADDING), detector)
+        faces = detect_faces(cut_box(crop, (0, 0, width, height), PADDING), detector)
         if faces:
             turn, _ = fit_similarity(
                 main_face(faces, (height * (1 + 2 * PADDING), width * (1 + 2 * PADDING))).keypoints

@@ -4,14 +4,15 @@ A crop is either the face box with a margin, or aligned: turned and scaled by a 
 and mouth come to lie where TEMPLATE has them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from faces.detection import crop_face
+from faces.detection import Face
 from faces.errors import UserError
-from faces.images import resize_rgb
+from faces.images import check_rgb, resize_rgb
 
 # Left eye, right eye, nose, left and right corner of the mouth as fractions of the side of a crop without margin: the
 # medians of what MTCNN finds in 490 aligned crops of UTKFace (0.298 0.290, 0.684 0.292, 0.489 0.519, 0.315 0.686,
@@ -39,19 +40,21 @@ class CropGeometry:
     margin: float = 0.0
     aligned: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.margin <= MAX_MARGIN:
             raise UserError(f"A crop margin must be 0 to {MAX_MARGIN}. Received: {self.margin}")
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"margin {self.margin:g}, {'aligned' if self.aligned else 'not aligned'}"
 
 
-def cut_face(image, face, geometry, size=None):
+def cut_face(image: np.ndarray, face: Face, geometry: CropGeometry, size: int | None = None) -> np.ndarray:
     """The crop of one face.
 
     Args:
-        image: RGB, uint8 (H, W, 3). face: `faces.detection.Face` in its pixels. geometry: CropGeometry.
+        image: RGB, uint8 (H, W, 3).
+        face: the face, in its pixels.
+        geometry: how it is cut.
         size: resize the crop to a square of this side; None leaves it at the resolution of the picture, at most
             MAX_CROP_SIDE.
 
@@ -71,11 +74,53 @@ def cut_face(image, face, geometry, size=None):
     else:
         sides = np.subtract(face.box[2:], face.box[:2]) * (1 + 2 * geometry.margin)
         image, scale = _shrink_for(image, sides)
-        crop = crop_face(image, tuple(np.asarray(face.box) * np.tile(scale, 2)), geometry.margin)
+        crop = cut_box(image, tuple(np.asarray(face.box) * np.tile(scale, 2)), geometry.margin)
     return crop if size is None else resize_rgb(crop, size)
 
 
-def align_face(image, keypoints, margin=0.0):
+def cut_box(image: np.ndarray, box: Sequence[float], margin: float) -> np.ndarray:
+    """Cut out a box with its surroundings.
+
+    The box grows by margin x its width (height) on each side; what then lies outside the picture is filled by repeating
+    the border, as in the crops of IMDB-WIKI (Rothe et al., "Deep expectation of real and apparent age from a single
+    image without facial landmarks", IJCV 2018).
+
+    Args:
+        image: RGB, uint8 (H, W, 3).
+        box: (x1, y1, x2, y2) in pixels.
+        margin: 0 cuts the box itself.
+
+    Returns:
+        RGB, uint8 (h, w, 3).
+
+    Raises:
+        UserError: empty or not finite box, negative margin, or no pixel of the crop lies inside the picture.
+    """
+    check_rgb(image)
+    x1, y1, x2, y2 = _enlarge(box, margin)
+    height, width = image.shape[:2]
+    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+        raise UserError(f"The face box {tuple(box)} lies outside the picture of {width} x {height} pixels.")
+    # Clipped indices repeat the border and never copy more than the crop itself.
+    columns = np.clip(np.arange(x1, x2), 0, width - 1)
+    rows = np.clip(np.arange(y1, y2), 0, height - 1)
+    return np.ascontiguousarray(image[rows[:, None], columns])
+
+
+def _enlarge(box, margin):
+    """Whole pixels (x1, y1, x2, y2) of the box with its margin, at least one pixel wide and high."""
+    x1, y1, x2, y2 = (float(value) for value in box)
+    if not np.all(np.isfinite([x1, y1, x2, y2])) or x2 <= x1 or y2 <= y1:
+        raise UserError(f"A face box needs finite x1 < x2 and y1 < y2. Received: {tuple(box)}")
+    if not 0 <= margin < np.inf:
+        raise UserError(f"A crop margin must be 0 or more. Received: {margin}")
+    add_x, add_y = margin * (x2 - x1), margin * (y2 - y1)
+    left, top = int(np.floor(x1 - add_x + 0.5)), int(np.floor(y1 - add_y + 0.5))
+    right, bottom = int(np.floor(x2 + add_x + 0.5)), int(np.floor(y2 + add_y + 0.5))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def align_face(image: np.ndarray, keypoints: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """Turn, scale and cut a face so that its keypoints come to lie on TEMPLATE, in the sense of least squares.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns", IEEE TPAMI 1991,
@@ -103,7 +148,7 @@ def align_face(image, keypoints, margin=0.0):
     low = np.floor([corners.real.min() - 2, corners.imag.min() - 2])
     high = np.ceil([corners.real.max() + 2, corners.imag.max() + 2])
     # warpAffine takes no picture with a side above 32,767, so it gets the part it needs, border repeated.
-    part = crop_face(image, (*low, *high), margin=0)
+    part = cut_box(image, (*low, *high), margin=0)
     # Pixel centres lie half a pixel off the corner from which coordinates count.
     shift = start + step * (0.5 + 0.5j) - complex(*low) - (0.5 + 0.5j)
     matrix = np.array([[step.real, -step.imag, shift.real], [step.imag, step.real, shift.imag]])
@@ -111,7 +156,7 @@ def align_face(image, keypoints, margin=0.0):
     return cv2.warpAffine(part, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def fit_similarity(keypoints):
+def fit_similarity(keypoints: np.ndarray) -> tuple[complex, complex]:
     """The similarity transform from TEMPLATE to keypoints (5, 2), as complex numbers.
 
     Returns:
@@ -139,7 +184,7 @@ def _received(keypoints):
     return f"Received: {np.round(keypoints, 1).tolist()}"
 
 
-def can_cut(face, geometry, shape):
+def can_cut(face: Face, geometry: CropGeometry, shape: Sequence[int]) -> bool:
     """Whether `cut_face` can cut a detected face out of a picture of this shape (H, W, ...).
 
     True also for a face without keypoints where the geometry needs them: its detector does not fit the geometry, and
@@ -148,7 +193,7 @@ def can_cut(face, geometry, shape):
     return not geometry.aligned or face.keypoints is None or can_align(face.keypoints, shape)
 
 
-def can_align(keypoints, shape):
+def can_align(keypoints: np.ndarray, shape: Sequence[int]) -> bool:
     """Whether `align_face` can cut out a face of a picture of this shape (H, W, ...)."""
     try:
         fit_similarity(keypoints)

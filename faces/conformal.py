@@ -11,7 +11,7 @@ import numpy as np
 from faces.errors import UserError
 
 
-def conformal_quantile(scores, level):
+def conformal_quantile(scores: np.ndarray, level: float) -> float:
     """The ceil((n + 1) level)-th smallest of n calibration scores.
 
     The interval of all ages whose score is at most this number holds the true age of a new image with a probability
@@ -44,14 +44,15 @@ def conformal_quantile(scores, level):
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 
-def interval_scores(age, predicted, spread=None):
+def interval_scores(age: np.ndarray, predicted: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
     """How far each true age lies from its prediction: |age - predicted| / spread, (N,).
 
     With the spread of the model's own distribution the intervals are as wide as it is unsure (Lei et al., section 5.2);
     an interval is predicted -+ quantile x spread.
 
     Args:
-        age: (N,) true ages in years, NaN unknown. predicted: (N,) years.
+        age: (N,) true ages in years, NaN unknown.
+        predicted: (N,) years.
         spread: (N,) standard deviations in years, above 0; None = 1 for all, so scores are in years.
 
     Returns:

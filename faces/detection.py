@@ -1,20 +1,24 @@
-"""Finding faces in a picture and cutting them out the way the training crops were cut."""
+"""Finding faces in a picture."""
 
 import importlib
 import importlib.util
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
-from faces.errors import UserError
-from faces.images import resize_rgb
+from faces.boxes import is_in_picture
+from faces.errors import UserError, one_line
+from faces.images import check_rgb
 
 MAX_SIDE = 1600  # a longer side is shrunk before detection, which bounds time and memory
+NO_FACE = "no face found"  # the reason of a picture, in tables and messages
 MIN_SIDE = 20  # the smallest face that the detectors look for
 YUNET_FILE = Path(__file__).resolve().parents[1] / "data" / "yunet" / "face_detection_yunet_2023mar.onnx"
 
@@ -35,13 +39,13 @@ class Face:
     keypoints: np.ndarray | None = None
 
     @property
-    def area(self):
+    def area(self) -> float:
         """Area of the box in square pixels."""
         x1, y1, x2, y2 = self.box
         return (x2 - x1) * (y2 - y1)
 
 
-def detect_faces(image, detector="mtcnn", min_confidence=0.9):
+def detect_faces(image: np.ndarray, detector: str = "mtcnn", min_confidence: float = 0.9) -> list[Face]:
     """Find the faces of a picture.
 
     Args:
@@ -58,67 +62,13 @@ def detect_faces(image, detector="mtcnn", min_confidence=0.9):
             faces.
     """
     detect = load_detector(detector)
-    _check_image(image)
+    check_rgb(image)
     small, scale = _shrink(image)
     if min(small.shape[:2]) < MIN_SIDE:
         return []
     faces = [_rescale(face, scale) for face in detect(small) if face.confidence >= min_confidence]
-    faces = [face for face in faces if _is_in_picture(face.box, image.shape)]
+    faces = [face for face in faces if is_in_picture(face.box, image.shape)]
     return sorted(faces, key=lambda face: (-round(face.confidence, 2), -face.area))
-
-
-def crop_face(image, box, margin=0.4, size=None):
-    """Cut out a face with its surroundings.
-
-    The box grows by margin x its width (height) on each side; what then lies outside the picture is filled by repeating
-    the border, as in the crops of IMDB-WIKI (Rothe et al., "Deep expectation of real and apparent age from a single
-    image without facial landmarks", IJCV 2018).
-
-    Args:
-        image: RGB, uint8 (H, W, 3).
-        box: (x1, y1, x2, y2) in pixels.
-        margin: 0 cuts the box itself.
-        size: squeeze the crop to a square of this side; None leaves it as it is.
-
-    Returns:
-        RGB, uint8 (h, w, 3), or (size, size, 3).
-
-    Raises:
-        UserError: empty or not finite box, negative margin, or no pixel of the crop lies inside the picture.
-    """
-    _check_image(image)
-    x1, y1, x2, y2 = _enlarge(box, margin)
-    height, width = image.shape[:2]
-    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-        raise UserError(f"The face box {tuple(box)} lies outside the picture of {width} x {height} pixels.")
-    # Clipped indices repeat the border and never copy more than the crop itself.
-    columns = np.clip(np.arange(x1, x2), 0, width - 1)
-    rows = np.clip(np.arange(y1, y2), 0, height - 1)
-    crop = np.ascontiguousarray(image[rows[:, None], columns])
-    return crop if size is None else resize_rgb(crop, size)
-
-
-def _enlarge(box, margin):
-    """Whole pixels (x1, y1, x2, y2) of the box with its margin, at least one pixel wide and high."""
-    x1, y1, x2, y2 = (float(value) for value in box)
-    if not np.all(np.isfinite([x1, y1, x2, y2])) or x2 <= x1 or y2 <= y1:
-        raise UserError(f"A face box needs finite x1 < x2 and y1 < y2. Received: {tuple(box)}")
-    if not 0 <= margin < np.inf:
-        raise UserError(f"A crop margin must be 0 or more. Received: {margin}")
-    add_x, add_y = margin * (x2 - x1), margin * (y2 - y1)
-    left, top = int(np.floor(x1 - add_x + 0.5)), int(np.floor(y1 - add_y + 0.5))
-    right, bottom = int(np.floor(x2 + add_x + 0.5)), int(np.floor(y2 + add_y + 0.5))
-    return left, top, max(right, left + 1), max(bottom, top + 1)
-
-
-def _check_image(image):
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise UserError(f"Expected an RGB picture, uint8 (H, W, 3). Received: {image.dtype} {image.shape}")
-
-
-def _is_in_picture(box, shape):
-    x1, y1, x2, y2 = box
-    return bool(np.all(np.isfinite(box)) and max(x1, 0) < min(x2, shape[1]) and max(y1, 0) < min(y2, shape[0]))
 
 
 def _shrink(image):
@@ -176,7 +126,7 @@ def _detect_yunet(image):
 _EXPECTED = "Expected of a detector: Face objects, or rows x, y, width, height, [x and y of five keypoints,] score"
 
 
-def read_rows(rows):
+def read_rows(rows: ArrayLike | None) -> list[Face]:
     """Faces from the rows that OpenCV's detectors give.
 
     Args:
@@ -202,7 +152,7 @@ def _read_row(row):
     return Face((x, y, x + width, y + height), float(np.clip(row[-1], 0, 1)), keypoints)
 
 
-def load_detector(name):
+def load_detector(name: str) -> Callable[[np.ndarray], list[Face]]:
     """The function behind the name of a detector.
 
     Args:
@@ -227,9 +177,25 @@ def load_detector(name):
         try:
             return _read_answer(detect(image))
         except Exception as error:  # the user's own code may raise anything
-            raise UserError(f"The detector {name} failed: {_one_line(error)}") from error
+            raise UserError(f"The detector {name} failed: {one_line(error)}") from error
 
     return detect_by_import
+
+
+def try_detector(name: str) -> None:
+    """Run a detector on a small black picture, so that one that cannot work is refused before any work is done.
+
+    An own detector may fail on a black picture and still work on others, but what it answers must be faces.
+
+    Raises:
+        UserError: as from `detect_faces`, but where an own detector fails.
+    """
+    load_detector(name)
+    try:
+        detect_faces(np.zeros((64, 64, 3), np.uint8), name)
+    except UserError as error:
+        if name in DETECTORS or isinstance(error.__cause__, UserError):
+            raise
 
 
 def _read_answer(answer):
@@ -248,19 +214,13 @@ def _checked(face):
     return Face(tuple(box.tolist()), float(face.confidence), keypoints)
 
 
-def _one_line(error):
-    """What an error says, in one line; its kind too unless it is a UserError."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
-
-
 @cache
 def _import_function(module, function):
     try:
         loaded = _import_file(module) if module.endswith(".py") else _import_module(module)
         detect = getattr(loaded, function)
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        raise UserError(f"The detector {module}:{function} cannot be imported: {_one_line(error)}") from error
+        raise UserError(f"The detector {module}:{function} cannot be imported: {one_line(error)}") from error
     if not callable(detect):
         raise UserError(f"The detector {module}:{function} is no function")
     return detect

@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 _Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
 
 
 class UserError(ValueError):
@@ -28,7 +29,14 @@ def look_up(known: Mapping[str, _Value], name: str, what: str) -> _Value:
     return known[name]
 
 
-def run_main(main):
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line of text that any output can hold; its kind too unless it is a UserError."""
+    text = " ".join(str(error).split())
+    text = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def run_main(main: Callable[[], _Result]) -> _Result:
     """Run a script's main(); a UserError becomes one line on stderr and exit code 2."""
     try:
         return main()

@@ -7,7 +7,10 @@ JPEG files are decoded by OpenCV, which is fast; everything else, much of which 
 import io
 import os
 import stat
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,7 +40,7 @@ _TRANSPOSE = {
 class ImageError(UserError):
     """An image that cannot be read: `path` says which, `reason` why."""
 
-    def __init__(self, path, reason):
+    def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(path, reason)
         self.path = path
         self.reason = reason
@@ -46,7 +49,7 @@ class ImageError(UserError):
         return f"cannot read image {self.path}: {self.reason}"
 
 
-def read_rgb(source, *, max_pixels=MAX_PIXELS):
+def read_rgb(source: str | Path | bytes | bytearray | memoryview, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode one image.
 
     EXIF orientation is applied, transparency is laid over white, 16-bit values are scaled to 8, and of an animation or
@@ -68,12 +71,12 @@ def read_rgb(source, *, max_pixels=MAX_PIXELS):
     return decode_rgb(read_file(source, max_pixels=max_pixels), path=source, max_pixels=max_pixels)
 
 
-def read_and_resize(source, size):
+def read_and_resize(source: str | Path | bytes | bytearray | memoryview, size: int) -> np.ndarray:
     """`resize_rgb(read_rgb(source), size)`: uint8 array of shape (size, size, 3)."""
     return resize_rgb(read_rgb(source), size)
 
 
-def resize_rgb(image, size):
+def resize_rgb(image: np.ndarray, size: int) -> np.ndarray:
     """Resize to a square: area averaging along a side that shrinks, bilinear along one that grows.
 
     Args:
@@ -84,8 +87,7 @@ def resize_rgb(image, size):
         uint8 array of shape (size, size, 3), contiguous.
     """
     image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"Expected a uint8 image of shape (H, W, 3). Received: {image.dtype} {image.shape}")
+    check_rgb(image)
     if size != int(size) or size < 1:
         raise ValueError(f"Expected `size` to be a whole number of pixels, 1 or more. Received: {size}")
     height, width = image.shape[:2]
@@ -99,7 +101,24 @@ def resize_rgb(image, size):
     return np.ascontiguousarray(image)
 
 
-def read_file(path, *, max_pixels=MAX_PIXELS):
+def check_rgb(image: np.ndarray) -> None:
+    """UserError for an array that is no RGB picture, uint8 (H, W, 3)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise UserError(f"Expected an RGB picture, uint8 (H, W, 3). Received: {image.dtype} {image.shape}")
+
+
+def face_batches(faces: Any, batch_size: int) -> Iterator[np.ndarray]:
+    """All faces in order, uint8 (B, S, S, 3), at most `batch_size` at a time.
+
+    Args:
+        faces: what has a length and gives the faces of an array of rows: an array, a pack, a cache.
+        batch_size: largest B.
+    """
+    rows = np.arange(len(faces))
+    return (faces[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
+
+
+def read_file(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bytes:
     """The bytes of an image file.
 
     Raises:
@@ -126,7 +145,7 @@ def read_file(path, *, max_pixels=MAX_PIXELS):
         raise ImageError(path, f"not a usable path: {error}") from None
 
 
-def decode_rgb(data, *, path="<bytes>", max_pixels=MAX_PIXELS):
+def decode_rgb(data: bytes, *, path: str | Path = "<bytes>", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Like `read_rgb`, for the bytes of an encoded image; `path` only names it in errors."""
     if not data:
         raise ImageError(path, "empty file")

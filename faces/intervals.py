@@ -12,6 +12,7 @@ percentile" of Hesterberg (What teachers should know about the bootstrap, The Am
   moment results in sampling problems, The American Statistician 2014), at most Kish's effective number less one.
 """
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,7 +29,14 @@ _DRAWS_KEPT = 1 << 27
 _FAR = 37.0
 
 
-def bootstrap_interval(values, *, groups=None, level=0.95, resamples=1000, seed=0):
+def bootstrap_interval(
+    values: np.ndarray,
+    *,
+    groups: Sequence | np.ndarray | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
     """Bootstrap interval of the mean of the known values.
 
     Args:
@@ -55,7 +63,15 @@ def bootstrap_interval(values, *, groups=None, level=0.95, resamples=1000, seed=
     return mean.interval(level=level)
 
 
-def paired_bootstrap_difference(values_a, values_b, *, groups=None, level=0.95, resamples=1000, seed=0):
+def paired_bootstrap_difference(
+    values_a: np.ndarray,
+    values_b: np.ndarray,
+    *,
+    groups: Sequence | np.ndarray | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
     """Mean of `values_a - values_b` over the samples where both are known, with its bootstrap interval.
 
     Two predictors seen on the same images are compared image by image; an interval that excludes 0 is a difference.
@@ -63,7 +79,10 @@ def paired_bootstrap_difference(values_a, values_b, *, groups=None, level=0.95, 
     Args:
         values_a: (N,) per-sample values of one predictor, NaN = unknown.
         values_b: (N,) the same of the other, in the same row order.
-        groups, level, resamples, seed: as in `bootstrap_interval`.
+        groups: as in `bootstrap_interval`.
+        level: as in `bootstrap_interval`.
+        resamples: as in `bootstrap_interval`.
+        seed: as in `bootstrap_interval`.
 
     Returns:
         (difference, low, high), floats; NaN where too few samples are known.
@@ -77,7 +96,7 @@ def paired_bootstrap_difference(values_a, values_b, *, groups=None, level=0.95, 
     return (float(known.mean()) if len(known) else np.nan), low, high
 
 
-def unit_numbers(labels):
+def unit_numbers(labels: Sequence | np.ndarray) -> np.ndarray:
     """Labels (N,) -> integers (N,); a row whose label is None, NaN or "" gets a number of its own."""
     labels = pd.Series(np.asarray(labels, dtype=object), dtype=object)
     numbers, names = pd.factorize(labels.mask(labels == ""))
@@ -102,7 +121,7 @@ class Estimate:
     pull: np.ndarray
     sizes: np.ndarray
 
-    def interval(self, *, level=0.95, share=False):
+    def interval(self, *, level: float = 0.95, share: bool = False) -> tuple[float, float]:
         """(low, high), floats; (nan, nan) with fewer than two units.
 
         Equal samples resample to themselves and the interval is a point. `share` says that the samples are answers, 0
@@ -125,7 +144,7 @@ class Estimate:
         low, high = np.quantile(self._known(), stats.norm.cdf(bias + moved))
         return float(low), float(high)
 
-    def p_value(self, null=0.0):
+    def p_value(self, null: float = 0.0) -> float:
         """Two-sided p-value: 1 - the largest level whose interval excludes `null`; NaN with fewer than two units.
 
         As R sets cannot tell rarer things from things that never happen, it is not below 2 / (R + 1).
@@ -175,14 +194,17 @@ class Draws:
     Args:
         count: number of samples N.
         identities: (N,) any labels, see `unit_numbers`; None = every sample is its own unit.
-        resamples, seed: of `bootstrap_interval`.
+        resamples: as in `bootstrap_interval`.
+        seed: as in `bootstrap_interval`.
 
     Attributes:
         units: (N,) number of the unit, 0..G-1, that each sample is drawn with.
         size: G.
     """
 
-    def __init__(self, count, identities=None, *, resamples=1000, seed=0):
+    def __init__(
+        self, count: int, identities: Sequence | np.ndarray | None = None, *, resamples: int = 1000, seed: int = 0
+    ) -> None:
         if resamples < 1:
             raise ValueError(f"Expected resamples >= 1. Received: resamples={resamples}")
         units = np.arange(count) if identities is None else unit_numbers(identities)
@@ -211,7 +233,7 @@ class Draws:
             drawn = rng.integers(size, size=(chunk, size)) + size * np.arange(chunk)[:, None]
             yield np.bincount(drawn.ravel(), minlength=chunk * size).reshape(chunk, size)
 
-    def means(self, table):
+    def means(self, table: Iterable[np.ndarray]) -> Iterator[Estimate]:
         """Estimates of means, in order.
 
         Args:
@@ -224,7 +246,9 @@ class Draws:
         while block := list(islice(table, max(1, _SUMS_AT_ONCE // max(self.size, 1)))):
             yield from self._means(block)
 
-    def estimate(self, statistic, value, influence, samples):
+    def estimate(
+        self, statistic: Callable[[np.ndarray], np.ndarray], value: float, influence: np.ndarray, samples: np.ndarray
+    ) -> Estimate:
         """Estimate of a statistic that is no mean.
 
         Args:

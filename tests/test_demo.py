@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 import demo
-from faces.detection import crop_face, detect_faces
+from faces.alignment import CropGeometry, cut_face
+from faces.detection import NO_FACE, detect_faces
 from faces.errors import UserError
 from faces.images import read_rgb
 from faces.photos.drawing import LONGER_SIDE, SHORTER_SIDE, draw_faces
 from faces.photos.estimates import ROW_COLUMNS, FaceEstimate, label_text
-from faces.photos.folder import NO_FACE, annotate_folder, list_photos
+from faces.photos.folder import annotate_folder, list_photos
 from faces.sample import draw_face
 from tests.tiny_checkpoint import save_checkpoint
 
@@ -114,7 +115,7 @@ def test_predictions_are_those_of_the_crop(result, checkpoint, pictures):
     for name in ("moving.gif", "scan.tif", "film.webp"):
         image = read_rgb(pictures / name)
         face = detect_faces(image)[0]
-        predicted = predictor([crop_face(image, face.box, 0.25)])
+        predicted = predictor([cut_face(image, face, CropGeometry(0.25))])
         row = next(row for row in result[0] if row["img_path"] == name)
         assert float(row["age"]) == pytest.approx(predicted["age"][0], abs=0.006)
         assert float(row["gender_probability"]) == pytest.approx(predicted["gender"][0].max(), abs=1e-4)

@@ -22,7 +22,7 @@ ALLOWED = {
 LAZY = {
     ("faces", "mtcnn"): {"detection"},
     ("faces", "matplotlib"): {"report"},
-    ("faces", "pyarrow"): {"photos/paths", "photos/rows"},
+    ("faces", "pyarrow"): {"photos/paths", "photos/row_formats"},
     ("keras_impl", "tensorflow"): {"input/tf_data", "input/augment", "layers", "devices", "export"},
     ("keras_impl", "torch"): {"devices"},  # counts the GPUs of Keras' torch backend
     ("keras_impl", "onnx"): {"export"},
@@ -167,7 +167,7 @@ def test_forbidden_import_is_found(path, source):
         ("torch_ref/heads.py", "import torch.nn.functional as F\nfrom faces.labels import age_grid"),
         ("faces/report/pictures/evaluation.py", "def f():\n    from matplotlib.figure import Figure"),
         ("keras_impl/web/page.py", "import gradio as gr"),
-        ("faces/photos/rows.py", "def f():\n    import pyarrow.parquet as pq"),
+        ("faces/photos/row_formats.py", "def f():\n    import pyarrow.parquet as pq"),
         ("parity_tests/test_x.py", "import keras, torch, keras_impl, torch_ref\nfrom parity_tests import tolerances"),
     ],
 )

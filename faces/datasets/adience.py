@@ -11,7 +11,7 @@ from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images, present_files
-from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell
 from faces.labels import ADIENCE_EDGES, MAX_AGE
 
@@ -26,7 +26,7 @@ _INTERVAL = re.compile(r"\(([0-9]{1,3}), ?([0-9]{1,3})\)")
 _HOW_TO_GET = "./download.sh adience"
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read `fold_{0..4}_data.txt` in the folder `root` and name the crops in `faces/`, or in `aligned/` without it.
 
     The identity is the owner of the album: the folds keep albums together, but one may show several persons.
@@ -51,7 +51,7 @@ def read(root):
     return split_rejected(rows, rejected + without_label(images, dict(named)))
 
 
-def age_group(cell):
+def age_group(cell: str) -> tuple[int, int] | None:
     """Age cell -> (age_low, age_high) of one of the eight groups, None where unknown; ValueError where it is unclear.
 
     A single year belongs to the nearest group, the younger one of two.

@@ -4,18 +4,18 @@ The gender folders are 111 for male and 112 for female.
 """
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
 from faces.label_files.data_folder import list_images
-from faces.label_files.reader_tables import read_names, split_rejected
+from faces.label_files.reader_tables import Tables, read_names, split_rejected
 from faces.label_files.values import whole_age
 
 GENDER_CODES = {"111": "male", "112": "female"}
 _NAME = re.compile(r"(?P<person>[0-9]+)-[0-9]+")
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read the labels from the paths of all images under `root`, such as `25/112/671487-0.jpg`.
 
     The identity is the number before the dash, that of a profile on the social network the photos come from. AFAD-Lite

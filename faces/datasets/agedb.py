@@ -2,18 +2,18 @@
 
 import re
 import unicodedata
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
 from faces.label_files.data_folder import list_images
-from faces.label_files.reader_tables import read_names, split_rejected
+from faces.label_files.reader_tables import Tables, read_names, split_rejected
 from faces.label_files.values import whole_age
 
 GENDER_CODES = {"f": "female", "m": "male"}
 _NAME = re.compile(r"[0-9]+_(?P<person>[^_].*)_(?P<age>[0-9]+)_(?P<gender>[fm])", re.IGNORECASE)
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read the labels from the names of all images under `root`, such as `0_MariaCallas_35_f.jpg`.
 
     Returns:

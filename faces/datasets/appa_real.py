@@ -12,7 +12,7 @@ from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images, present_files
-from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell, whole_age, years
 
 # Part of the split -> name of its folder, and of its files.
@@ -27,7 +27,7 @@ IGNORE_LIST = Path(__file__).resolve().parents[2] / "meta" / "appa_real_ignore_l
 _HOW_TO_GET = "./download.sh appa_real"
 
 
-def read(root, *, whole=False, ignore_list="train"):
+def read(root: str | Path, *, whole: bool = False, ignore_list: str = "train") -> Tables:
     """Read `gt_avg_{train,valid,test}.csv` in the folder `root`, of which one is enough.
 
     Args:

@@ -16,7 +16,7 @@ from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.data_folder import list_images
 from faces.label_files.matlab import read_mat
-from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import check_utf8, whole_age
 
 LABEL_FILE = "celebrity2000_meta.mat"
@@ -31,7 +31,7 @@ _NAME = re.compile(r"(?P<age>[0-9]+)_[^/\\\0]+_[0-9]{4}\.jpg")
 _HOW_TO_GET = "./download.sh cacd"
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read `celebrity2000_meta.mat` in the folder `root` and find its images, whatever became of their accents.
 
     Returns:
@@ -55,7 +55,7 @@ def read(root):
     return split_rejected(rows, rejected + without_label(found, dict(named)))
 
 
-def plain_name(name):
+def plain_name(name: str) -> str:
     """A file name in one Unicode form (NFC), its accents mended where UTF-8 was taken for another encoding."""
     try:
         name.encode("utf-8")

@@ -13,8 +13,8 @@ class DataSet:
         title: its full name.
         read: `read(root, **options) -> (table, rejected)`, see `faces.datasets`.
         root: the folder where its images are expected.
-        margin, aligned: geometry of the crops, the published ones or those cut at ingest, in the terms of
-            `faces.alignment.CropGeometry`.
+        margin: of the crops, the published ones or those cut at ingest, see `faces.alignment.CropGeometry`.
+        aligned: whether these crops are aligned.
         size: how many images (and persons, where known) were published.
         labels: which labels there are and how they were made.
         known_errors: what is wrong with it, so that nobody has to find out again.
@@ -55,16 +55,16 @@ class DataSet:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def is_cut(self):
+    def is_cut(self) -> bool:
         """Whether ingest cuts the crops out of whole pictures."""
         return self.boxes or self.detect
 
     @property
-    def has_whole(self):
+    def has_whole(self) -> bool:
         """Whether there are whole pictures to cut aligned crops out of."""
         return self.is_cut or self.read_whole is not None
 
     @property
-    def whole_reader(self):
+    def whole_reader(self) -> Callable:
         """The reader of the whole pictures."""
         return self.read_whole or self.read

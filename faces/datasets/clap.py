@@ -8,12 +8,13 @@ Expected below the folder of the data set, for each of train, valid and test tha
 
 import re
 from functools import partial
+from pathlib import Path
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_cells
 from faces.label_files.data_folder import list_images, present_files
-from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import years
 
 FOLDERS = {"train": "train", "val": "valid", "test": "test"}
@@ -25,7 +26,7 @@ _LAYOUT = (
 )
 
 
-def read(root, *, how_to_get):
+def read(root: str | Path, *, how_to_get: str) -> Tables:
     """Read `{train,valid,test}_gt.csv` in the folder `root`, of which one is enough.
 
     Returns:

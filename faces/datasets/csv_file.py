@@ -8,10 +8,11 @@ from pathlib import Path
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.label_table import read_table
+from faces.label_files.reader_tables import Tables
 from faces.labels import LABEL_COLUMNS, TABLE_COLUMNS
 
 
-def read(root, *, csv=None):
+def read(root: str | Path, *, csv: str | Path | None = None) -> Tables:
     """Read a CSV file of own labels; the images it names are expected under the folder `root`.
 
     Returns:

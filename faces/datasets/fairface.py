@@ -5,11 +5,12 @@ The ages are groups, so the table has their ends (`age_low, age_high`, the last 
 
 import re
 from itertools import pairwise
+from pathlib import Path
 
 from faces.datasets.card import DataSet
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images, present_files
-from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell
 from faces.labels import FAIRFACE_EDGES
 
@@ -30,7 +31,7 @@ RACES = {
 _HOW_TO_GET = "./download.sh fairface"
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read `fairface_label_{train,val}.csv` in the folder `root`, of which one is enough.
 
     Returns:

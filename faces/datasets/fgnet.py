@@ -6,11 +6,12 @@ set's margin the eyes and the mouth of the median crop then lie where those of a
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
 from faces.label_files.data_folder import list_images
-from faces.label_files.reader_tables import read_names, split_rejected
+from faces.label_files.reader_tables import Tables, read_names, split_rejected
 from faces.label_files.values import whole_age
 
 # Measured with MTCNN on 272 UTKFace crops: eyes at 0.289, mouth at 0.686 of the height, eyes 0.391 of the width apart.
@@ -22,7 +23,7 @@ _NAME = re.compile(r"([0-9]{3})a([0-9]{2})([a-z]?)\.jpg", re.IGNORECASE | re.ASC
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?")
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read the labels from the names of all images under `root`, the face boxes from `<root>/points`.
 
     Returns:
@@ -50,7 +51,7 @@ def _labels(img_path):
     return {"age": age, "identity": identity}
 
 
-def parse_name(name):
+def parse_name(name: str) -> tuple[str, float]:
     """File name -> (identity, age); ValueError where it is no name of the data set."""
     match = _NAME.fullmatch(name)
     if not match:
@@ -58,7 +59,7 @@ def parse_name(name):
     return match[1], whole_age(match[2])
 
 
-def read_points(path):
+def read_points(path: str | Path) -> list[tuple[float, float]]:
     """Read the landmarks of a .pts file: a header, then x and y of 68 points between braces, one a line.
 
     Returns:
@@ -80,7 +81,7 @@ def read_points(path):
     return list(zip(numbers[0::2], numbers[1::2]))
 
 
-def face_box(points):
+def face_box(points: Sequence[tuple[float, float]]) -> dict[str, float]:
     """Landmarks -> dict x1, y1, x2, y2 of the face, forehead included; ValueError where they span no area."""
     x, y = zip(*points)
     height = max(y) - min(y)

@@ -11,7 +11,7 @@ from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images
-from faces.label_files.reader_tables import read_labels, split_rejected, without_label
+from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell, whole_age
 from faces.labels import BOX_COLUMNS
 
@@ -26,7 +26,7 @@ _IDENTITY = re.compile(r"(?:[^\0]*/)?((?:nm)?[0-9]+)_rm[^/\0]*")
 _PIXELS = re.compile(r"-?[0-9]{1,6}(?:\.[0-9]+)?")
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read `imdb_{train,valid,test}_new_1024.csv` in `root`, `root/csvs` or the folder of the images.
 
     Without these, `imdb_{train,valid,test}_new.csv` and the whole IMDB pictures in `root/imdb` are read.

@@ -15,6 +15,7 @@ from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.data_folder import leaves_folder
 from faces.label_files.matlab import read_mat
+from faces.label_files.reader_tables import Tables
 from faces.labels import BOX_COLUMNS, GENDERS, MAX_AGE, MIN_AGE
 
 FIELDS = ("dob", "photo_taken", "full_path", "gender", "face_score", "second_face_score")
@@ -26,7 +27,7 @@ _LAST_ORDINAL = 3_652_059  # 9999-12-31
 _IDENTITY = re.compile(r"([0-9]+)_")
 
 
-def read_imdb(root, *, whole=False, min_score=1.0, require_gender=False):
+def read_imdb(root: str | Path, *, whole: bool = False, min_score: float = 1.0, require_gender: bool = False) -> Tables:
     """Read `imdb.mat` in the folder `root`; see `make_tables`. The identity is the celebrity's number (`celeb_id`).
 
     Raises:
@@ -35,7 +36,7 @@ def read_imdb(root, *, whole=False, min_score=1.0, require_gender=False):
     return _read(root, "imdb", whole=whole, min_score=min_score, require_gender=require_gender)
 
 
-def read_wiki(root, *, whole=False, min_score=1.0, require_gender=False):
+def read_wiki(root: str | Path, *, whole: bool = False, min_score: float = 1.0, require_gender: bool = False) -> Tables:
     """Read `wiki.mat` in the folder `root`; see `make_tables`. The identity is the number that begins the file name.
 
     The widely used table of 38,138 rows needs `require_gender=True`.
@@ -58,7 +59,9 @@ def _read(root, name, *, whole, **options):
         raise UserError(f"{path}: {error}") from None
 
 
-def make_tables(variable, name, *, whole=False, min_score=1.0, require_gender=False):
+def make_tables(
+    variable: np.ndarray, name: str, *, whole: bool = False, min_score: float = 1.0, require_gender: bool = False
+) -> Tables:
     """Turn the MATLAB variable `imdb` or `wiki` into the tables of a reader.
 
     Args:
@@ -105,7 +108,7 @@ def make_tables(variable, name, *, whole=False, min_score=1.0, require_gender=Fa
     return rows[kept].reset_index(drop=True), rejected.reset_index(drop=True)
 
 
-def taken_age(dob, photo_taken):
+def taken_age(dob: np.ndarray, photo_taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Age in whole years at mid-year of the photo's year.
 
     Args:

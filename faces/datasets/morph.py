@@ -10,7 +10,7 @@ from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images
-from faces.label_files.reader_tables import read_labels, read_names, split_rejected
+from faces.label_files.reader_tables import Tables, read_labels, read_names, split_rejected
 from faces.label_files.values import look_up_cell, whole_age
 
 CSV_FILE = "morph_2008_nonCommercial.csv"
@@ -21,7 +21,7 @@ FOLDS = {fold: fold for fold in ("S1", "S2", "S3")}
 _NAME = re.compile(r"(?P<person>[0-9]+)_(?P<picture>[0-9]+)(?P<gender>[FM])(?P<age>[0-9]+)", re.IGNORECASE)
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read the labels from the names of all images under `root`, and what a CSV file in `root` adds.
 
     The file is `morph_2008_nonCommercial.csv`, or the only `*.csv` there is. Its rows belong to the images of the same

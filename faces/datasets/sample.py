@@ -8,11 +8,12 @@ import pandas as pd
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.label_table import write_csv
+from faces.label_files.reader_tables import Tables
 
 LABELS = "labels.csv"
 
 
-def read(root, *, count=2000, seed=0):
+def read(root: str | Path, *, count: int = 2000, seed: int = 0) -> Tables:
     """Draw `count` faces into the folder `root`, unless they are there, and return their labels.
 
     Face i depends on the seed and on i only, so faces drawn before serve again, and a larger set serves a smaller one.

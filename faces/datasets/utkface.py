@@ -5,11 +5,11 @@ Gender 0 is male and 1 is female, the reverse of IMDB-WIKI. The ages are estimat
 """
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
 from faces.label_files.data_folder import list_images
-from faces.label_files.reader_tables import read_names, split_rejected
+from faces.label_files.reader_tables import Tables, read_names, split_rejected
 from faces.label_files.values import whole_age
 
 GENDER_CODES = {"0": "male", "1": "female"}
@@ -22,7 +22,7 @@ ETHNICITY_CODES = {"0": "white", "1": "black", "2": "asian", "3": "indian", "4":
 _DATE = re.compile(r"[0-9]{14,20}(?![0-9])")
 
 
-def read(root):
+def read(root: str | Path) -> Tables:
     """Read the labels from the names of all images under `root`, sub-folders included.
 
     Names without the race field (three in the published set) are kept, their ethnicity unknown.
@@ -41,7 +41,7 @@ def _labels(img_path):
     return {"age": age, "gender": gender, "ethnicity": ethnicity}
 
 
-def parse_name(name):
+def parse_name(name: str) -> tuple[float, str | None, str | None]:
     """File name -> (age, gender, ethnicity); ethnicity None where the name lacks it, ValueError where it is unclear."""
     fields = name.split("_")
     if len(fields) == 3:

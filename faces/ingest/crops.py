@@ -9,6 +9,7 @@ delete `crops/`.
 import os
 import re
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -18,10 +19,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from faces.alignment import CropGeometry, can_cut, cut_face
-from faces.detection import Face, detect_faces
+from faces.boxes import box_iou
+from faces.detection import NO_FACE, Face, detect_faces
 from faces.errors import UserError
 from faces.images import ImageError, read_rgb
 from faces.label_files.data_folder import CROPS, leaves_folder
+from faces.label_files.reader_tables import Tables
 from faces.labels import BOX_COLUMNS
 
 JPEG_QUALITY = 95
@@ -36,7 +39,15 @@ _GEOMETRY = re.compile(r"face crop, margin ([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?), (
 _one_detection = threading.Lock()
 
 
-def cut_crops(table, root, *, geometry, detector=DETECTOR, workers=None, progress=None):
+def cut_crops(
+    table: pd.DataFrame,
+    root: str | Path,
+    *,
+    geometry: CropGeometry,
+    detector: str = DETECTOR,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Tables:
     """Cut the face out of every picture of a table, in parallel threads.
 
     Which face it is: where the table has boxes, the one in the box; an aligned crop needs keypoints too, so there it is
@@ -74,19 +85,19 @@ def cut_crops(table, root, *, geometry, detector=DETECTOR, workers=None, progres
     return cut, rejected.reset_index(drop=True)
 
 
-def crop_path(img_path):
+def crop_path(img_path: str) -> str:
     """Where the crop of a picture lies; both relative to the data folder, posix."""
     path = PurePosixPath(CROPS) / img_path
     return str(path if path.suffix.lower() in (".jpg", ".jpeg") else path.with_name(f"{path.name}.jpg"))
 
 
-def read_geometry(path):
+def read_geometry(path: str | Path) -> CropGeometry | None:
     """The CropGeometry with which a crop was cut here; None for any other image."""
     match = _GEOMETRY.match(_read_comment(path))
     return CropGeometry(float(match[1]), match[2] is not None) if match else None
 
 
-def main_face(faces, shape):
+def main_face(faces: Sequence[Face], shape: Sequence[int]) -> Face:
     """The face that the label of a whole picture means.
 
     It has the largest area minus twice the squared distance of its centre from the picture's: the rule of the widely
@@ -105,13 +116,6 @@ def main_face(faces, shape):
     return max(faces, key=score)
 
 
-def overlap(box, other):
-    """Intersection over union of two boxes (x1, y1, x2, y2)."""
-    (x1, y1, x2, y2), (other_x1, other_y1, other_x2, other_y2) = box, other
-    shared = max(0, min(x2, other_x2) - max(x1, other_x1)) * max(0, min(y2, other_y2) - max(y1, other_y1))
-    return shared / ((x2 - x1) * (y2 - y1) + (other_x2 - other_x1) * (other_y2 - other_y1) - shared)
-
-
 def _cut(root, img_path, box, clash, geometry, detector):
     """Make sure that the crop of one picture is there; returns the reason where there can be none."""
     if clash:
@@ -120,7 +124,7 @@ def _cut(root, img_path, box, clash, geometry, detector):
         return "path leaves the data folder"
     target = root / crop_path(img_path)
     source = _source(box, geometry, detector)
-    no_face = "no face found" if box is None else "no face found in the labelled box"
+    no_face = NO_FACE if box is None else f"{NO_FACE} in the labelled box"
     comment, absent = f"face crop, margin {float(geometry.margin)!r}, {source}", f"{no_face}, {source}"
     present = _read_comment(target)
     if present in (comment, absent):
@@ -162,8 +166,8 @@ def _find_face(picture, box, geometry, detector):
     faces = [face for face in faces if can_cut(face, geometry, picture.shape)]
     if box is None:
         return main_face(faces, picture.shape) if faces else None
-    best = max(faces, key=lambda face: overlap(face.box, box), default=None)
-    return best if best is not None and overlap(best.box, box) >= MIN_OVERLAP else None
+    overlaps = box_iou([face.box for face in faces], box)[:, 0]
+    return faces[overlaps.argmax()] if overlaps.max(initial=0) >= MIN_OVERLAP else None
 
 
 def _impossible(box, shape):

@@ -11,10 +11,12 @@ import json
 import os
 import shlex
 import struct
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from faces.alignment import CropGeometry
@@ -28,12 +30,12 @@ MAGIC = b"facepack"
 FOOTER = struct.Struct("<32sQI8s")
 
 
-def pack_path(db, size, folder=FOLDER):
+def pack_path(db: str, size: int, folder: str | Path = FOLDER) -> Path:
     """Where the pack of a data set lies."""
     return Path(folder) / f"{db}_{size}.npy"
 
 
-def pack_command(db, size, *, folder=FOLDER, meta_dir="meta"):
+def pack_command(db: str, size: int, *, folder: str | Path = FOLDER, meta_dir: str | Path = "meta") -> str:
     """The command that makes a pack."""
     made = get_dataset(db).how_to_get if db == "csv" else f"python create_db.py --db {db}"
     words = ["--pack", str(size)]
@@ -42,7 +44,7 @@ def pack_command(db, size, *, folder=FOLDER, meta_dir="meta"):
     return f"{made} {shlex.join(words)}"
 
 
-def open_pack(db, size, folder=FOLDER, *, meta_dir="meta"):
+def open_pack(db: str, size: int, folder: str | Path = FOLDER, *, meta_dir: str | Path = "meta") -> "PackedFaces":
     """The verified PackedFaces of a data set at `size` pixels.
 
     Raises:
@@ -55,14 +57,7 @@ def open_pack(db, size, folder=FOLDER, *, meta_dir="meta"):
     return pack
 
 
-class _Faces:
-    def batches(self, batch_size):
-        """All faces in order, at most `batch_size` at a time."""
-        rows = np.arange(len(self))
-        return (self[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
-
-
-class PackedFaces(_Faces):
+class PackedFaces:
     """Random access to the N faces of a pack as uint8 (B, S, S, 3).
 
     Pickled, it is the name and the checksum of the file: another process maps the same file, without verifying it
@@ -75,13 +70,22 @@ class PackedFaces(_Faces):
         progress: True or False shows or hides the progress bar; None shows it on a terminal only.
 
     Attributes:
-        size: S in pixels. db: name of the data set. geometry: CropGeometry of its crops.
+        size: S in pixels.
+        db: name of the data set.
+        geometry: CropGeometry of its crops.
 
     Raises:
         UserError: no such file, one that cannot be read, is cut short, damaged, of another version, or no pack.
     """
 
-    def __init__(self, path, *, command="python create_db.py --db DB --pack SIZE", workers=None, progress=None):
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        command: str = "python create_db.py --db DB --pack SIZE",
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> None:
         self.path, self.command = Path(path), command
         self._open()
         self.verify(workers=workers, progress=progress)
@@ -102,7 +106,7 @@ class PackedFaces(_Faces):
         if self._checksum != state["checksum"]:
             raise UserError(f"The pack {self.path} was replaced while it was in use. Start again")
 
-    def rows_of(self, table):
+    def rows_of(self, table: pd.DataFrame) -> np.ndarray:
         """Rows (N,) of the faces of a table with `img_path` and `sha256`.
 
         Raises:
@@ -122,7 +126,7 @@ class PackedFaces(_Faces):
             )
         return np.array(rows, np.intp)
 
-    def verify(self, *, workers=None, progress=None):
+    def verify(self, *, workers: int | None = None, progress: bool | None = None) -> None:
         """Compare every block of faces with its checksum, in parallel threads; UserError where one differs."""
         block, checksums = self._index["block"], self._index["checksums"]
 
@@ -138,7 +142,7 @@ class PackedFaces(_Faces):
             first = damaged.index(True) * block
             raise self.refused(f"is damaged in {sum(damaged)} of {len(damaged)} blocks, first after face {first}")
 
-    def refused(self, reason):
+    def refused(self, reason: str) -> UserError:
         """A UserError that says why this pack is of no use, and which command makes it again."""
         return UserError(f"The pack {self.path} {reason}. To make it, run: {self.command}")
 
@@ -180,14 +184,15 @@ class PackedFaces(_Faces):
         return np.asarray(np.memmap(file, np.uint8, "r", offset=len(header), shape=shape))
 
 
-class PackedRows(_Faces):
+class PackedRows:
     """Random access to chosen faces of one pack or several, as uint8 (B, S, S, 3); can be pickled as PackedFaces can.
 
     Args:
-        packs: PackedFaces of one size. rows: the chosen rows of each, one array a pack; the faces follow each other.
+        packs: PackedFaces of one size.
+        rows: the chosen rows of each, one array per pack; the faces follow each other.
     """
 
-    def __init__(self, packs, rows):
+    def __init__(self, packs: Sequence[PackedFaces], rows: Sequence[np.ndarray]) -> None:
         starts = np.cumsum([0, *map(len, packs)])
         self.packs, self.size = tuple(packs), packs[0].size
         self._starts = starts[:-1]
@@ -206,7 +211,7 @@ class PackedRows(_Faces):
             faces[owners == number] = self.packs[number][places[owners == number] - self._starts[number]]
         return faces
 
-    def select(self, rows):
+    def select(self, rows: Sequence[int] | np.ndarray) -> "PackedRows":
         """PackedRows of some of these faces."""
         chosen = copy.copy(self)
         chosen._places = self._places[np.asarray(rows, np.intp)]

@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from faces.alignment import CropGeometry
@@ -20,17 +22,26 @@ from faces.errors import UserError
 from faces.images import ImageError, read_and_resize, read_file
 from faces.ingest.crops import read_geometry
 from faces.ingest.packed import FOOTER, MAGIC, VERSION
+from faces.ingest.tables import IMAGES_A_TASK
 
 # Faces that are decoded, summed and written at a time: 7 MB at 96 pixels, 39 MB at 224.
 BLOCK = 256
-IMAGES_A_TASK = 32
 # Enough to notice a run of create_db.py that stopped half-way, without opening every file.
 CROPS_LOOKED_AT = 64
 # A run that packs writes several blocks a second; who has not for so long was killed.
 ABANDONED_SECONDS = 3600
 
 
-def pack_faces(table, root, size, path, *, db, workers=None, progress=None):
+def pack_faces(
+    table: pd.DataFrame,
+    root: str | Path,
+    size: int,
+    path: str | Path,
+    *,
+    db: str,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> None:
     """Decode and resize every image of a table, in parallel threads, into one file.
 
     The file appears whole or not at all: it is written beside its name and moved there, so an older one stays in use
@@ -74,7 +85,7 @@ def pack_faces(table, root, size, path, *, db, workers=None, progress=None):
             part.unlink()
 
 
-def require_folder(path):
+def require_folder(path: str | Path) -> None:
     """Make the folder of a pack; UserError where nothing can be written there, before the work that would be lost."""
     path = Path(path)
     try:
@@ -89,12 +100,13 @@ def _refused(path, reason):
     return UserError(f"The pack {path} cannot be written: {reason}")
 
 
-def shared_geometry(db, images):
+def shared_geometry(db: str, images: Iterable[str | Path]) -> CropGeometry:
     """CropGeometry of the crops of a data set.
 
     Args:
-        images: paths of some of them. A crop of create_db.py knows how it was cut, which may be otherwise than the data
-            set's; for others the data set's card tells.
+        db: name of the data set.
+        images: paths of some of the crops. A crop of create_db.py knows how it was cut, which may be otherwise than the
+            data set's; for others the data set's card tells.
 
     Raises:
         UserError: the crops differ.
@@ -110,7 +122,7 @@ def shared_geometry(db, images):
     return told.pop() if told else CropGeometry(data_set.margin, data_set.aligned)
 
 
-def some_of(names):
+def some_of(names: Sequence[str]) -> list[str]:
     """Up to CROPS_LOOKED_AT items of a list, the first and the last among them."""
     places = np.unique(np.linspace(0, len(names) - 1, CROPS_LOOKED_AT).astype(int)) if len(names) else []
     return [names[place] for place in places]

@@ -4,33 +4,35 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
 from faces.alignment import CropGeometry
-from faces.datasets import get_dataset
+from faces.datasets import DataSet, get_dataset
 from faces.detection import load_detector
 from faces.errors import UserError
 from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.crops import DETECTOR, cut_crops
 from faces.label_files.label_table import read_table
+from faces.label_files.reader_tables import Tables
 
 IMAGES_A_TASK = 32
 
 
 def ingest(
-    db,
-    root=None,
+    db: str,
+    root: str | Path | None = None,
     *,
-    crop=False,
-    margin=None,
-    detector=None,
-    workers=None,
-    progress=None,
-    max_age_gap=5,
-    **options,
-):
+    crop: bool = False,
+    margin: float | None = None,
+    detector: str | None = None,
+    workers: int | None = None,
+    progress: bool | None = None,
+    max_age_gap: float = 5,
+    **options: Any,
+) -> Tables:
     """Read a data set, cut the faces out of whole pictures, open every image once, and drop contradicting duplicates.
 
     Args:
@@ -40,7 +42,8 @@ def ingest(
         margin: of the crops cut here, see `faces.alignment.CropGeometry`; by default 0 for aligned crops, which fits
             those of UTKFace, else the data set's own.
         detector: of the crops cut here, see `faces.detection.detect_faces`; by default DETECTOR.
-        workers, progress: see `check_images`.
+        workers: see `check_images`.
+        progress: see `check_images`.
         max_age_gap: see `drop_conflicting_duplicates`.
         options: passed to the data set's reader.
 
@@ -102,14 +105,16 @@ def _require_folder(data_set, root, crop):
     raise UserError(f"The folder {root} does not exist. {to_get}")
 
 
-def images_root(data_set, root=None, *, crop=False):
+def images_root(data_set: DataSet, root: str | Path | None = None, *, crop: bool = False) -> Path:
     """Folder of the images of a DataSet, for `crop` of its whole pictures: `root`, else where they are expected."""
     if root is None:
         root = data_set.whole_root if crop and data_set.whole_root else data_set.root
     return Path(root)
 
 
-def check_images(table, root, *, workers=None, progress=None):
+def check_images(
+    table: pd.DataFrame, root: str | Path, *, workers: int | None = None, progress: bool | None = None
+) -> Tables:
     """Open every image of a table once, in parallel threads, and add the `sha256` of its file.
 
     Args:
@@ -149,7 +154,7 @@ def _check_image(path):
     return hashlib.sha256(data).hexdigest(), None
 
 
-def drop_conflicting_duplicates(table, *, max_age_gap=5):
+def drop_conflicting_duplicates(table: pd.DataFrame, *, max_age_gap: float = 5) -> Tables:
     """Reject images whose exact duplicates contradict them: nobody can tell which label is right.
 
     Rows with equal `sha256` whose ages, real or apparent, lie more than `max_age_gap` years apart, or whose genders or
@@ -180,7 +185,7 @@ def _spread(limit):
     return lambda groups: groups.transform("max") - groups.transform("min") > limit
 
 
-def load_table(db, *, meta_dir="meta", csv=None):
+def load_table(db: str, *, meta_dir: str | Path = "meta", csv: str | Path | None = None) -> pd.DataFrame:
     """The table of a data set: `meta/<db>.csv`, or for `csv` the file given.
 
     Raises:

@@ -46,7 +46,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     write_csv(table[columns], path)
 
 
-def write_csv(table, path):
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     """Write a pandas table as CSV through a temporary file, so that nobody ever reads half of it.
 
     Numbers are written as short as exact, unknown cells empty.

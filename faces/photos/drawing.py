@@ -1,7 +1,11 @@
 """Face boxes and labels drawn into a picture."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from faces.photos.estimates import FaceEstimate, label_text
 
 # Smaller pictures are enlarged first, since no readable label would fit into them: least pixels of either side.
 LONGER_SIDE, SHORTER_SIDE = 480, 96
@@ -10,7 +14,23 @@ COLOURS = {"female": (214, 62, 122), "male": (38, 108, 200), None: (34, 139, 84)
 WHITE = (255, 255, 255)
 
 
-def draw_faces(image, boxes, labels, genders=None):
+def draw_estimates(image: np.ndarray, estimates: Sequence[FaceEstimate], *, scale: float = 1) -> np.ndarray:
+    """`draw_faces` with what is known of each face; `scale` leads from the pixels of its box to those of `image`."""
+    boxes = [tuple(scale * value for value in estimate.face.box) for estimate in estimates]
+    return draw_faces(image, boxes, [label_text(one) for one in estimates], [one.gender for one in estimates])
+
+
+def enlargement(size: Sequence[int]) -> int:
+    """The whole factor by which a picture of these sides is enlarged, so that a readable label fits into it."""
+    return max(1, -(-LONGER_SIDE // max(size)), -(-SHORTER_SIDE // min(size)))
+
+
+def draw_faces(
+    image: np.ndarray,
+    boxes: Sequence[Sequence[float]],
+    labels: Sequence[str],
+    genders: Sequence[str | None] | None = None,
+) -> np.ndarray:
     """A copy of the picture with a frame and a label for each face.
 
     The letters grow with the picture; a label much wider than its box breaks into two lines. It always lies inside the
@@ -27,7 +47,7 @@ def draw_faces(image, boxes, labels, genders=None):
     """
     if not len(boxes):
         return image.copy()
-    zoom = max(1, -(-LONGER_SIDE // max(image.shape[:2])), -(-SHORTER_SIDE // min(image.shape[:2])))
+    zoom = enlargement(image.shape[:2])
     picture = Image.fromarray(image)
     if zoom > 1:
         picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.BICUBIC)

@@ -1,12 +1,14 @@
 """What is known of one face in a picture, and how it is written: table rows, labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from faces.detection import Face
+from faces.labels import BOX_COLUMNS
 
-BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 ROW_COLUMNS = (
     "img_path",
     "face",
@@ -24,6 +26,8 @@ DIGITS = {**dict.fromkeys(BOX_COLUMNS, 1), "confidence": 4, "gender_probability"
     ("age", "age_low", "age_high"), 2
 )
 
+Row = dict[str, Any]  # of a table, by ROW_COLUMNS
+
 
 @dataclass(frozen=True, eq=False)
 class FaceEstimate:
@@ -33,7 +37,8 @@ class FaceEstimate:
         face: the detected face; None where the whole picture is a face crop.
         age: years.
         age_interval: (low, high) in years.
-        gender: female or male. gender_probability: of that gender, 0.5..1.
+        gender: female or male.
+        gender_probability: of that gender, 0.5..1.
         age_distribution: (K,) probabilities of the ages 0..K-1 of the model's grid.
     """
 
@@ -45,12 +50,20 @@ class FaceEstimate:
     age_distribution: np.ndarray | None = None
 
 
-def estimate_row(img_path, number, estimate):
+def picture_rows(name: str, estimates: Sequence[FaceEstimate], error: str | None = None) -> list[Row]:
+    """Table rows of a picture: one a face, or one with the error."""
+    if error is not None:
+        return [error_row(name, error)]
+    return [estimate_row(name, number, estimate) for number, estimate in enumerate(estimates)]
+
+
+def estimate_row(img_path: str, number: int, estimate: FaceEstimate) -> Row:
     """The table row of one face: a dict of ROW_COLUMNS, None where there is no value.
 
     Args:
-        img_path: name of the picture as the user knows it. number: which face of the picture, from 0.
-        estimate: FaceEstimate.
+        img_path: name of the picture as the user knows it.
+        number: which face of the picture, from 0.
+        estimate: what is known of it.
     """
     row = dict.fromkeys(ROW_COLUMNS) | {"img_path": str(img_path), "face": number}
     if estimate.face is not None:
@@ -61,12 +74,12 @@ def estimate_row(img_path, number, estimate):
     return {name: _rounded(name, value) for name, value in row.items()}
 
 
-def error_row(img_path, reason):
+def error_row(img_path: str, reason: str) -> Row:
     """The table row of a picture without a face, or that cannot be read."""
     return dict.fromkeys(ROW_COLUMNS) | {"img_path": str(img_path), "error": str(reason)}
 
 
-def label_text(estimate):
+def label_text(estimate: FaceEstimate) -> str:
     """'34 y, female 97 %', as far as the model tells."""
     parts = []
     if estimate.age is not None:

@@ -1,24 +1,26 @@
 """A folder of pictures with their faces marked, and the table of them."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from faces.detection import NO_FACE
 from faces.errors import UserError
 from faces.images import ImageError, read_rgb
-from faces.photos.drawing import draw_faces
-from faces.photos.estimates import error_row, estimate_row, label_text
+from faces.photos.drawing import draw_estimates
+from faces.photos.estimates import FaceEstimate, error_row, picture_rows
 from faces.photos.paths import SUFFIXES, list_pictures, readable_name
 from faces.photos.rows import RowStream
 
 TABLE = "faces.csv"
-NO_FACE = "no face found"
 
 
-def list_photos(folder, output_dir):
+def list_photos(folder: str | Path, output_dir: str | Path) -> list[Path]:
     """Names of the pictures below a folder, relative to it, without hidden files and what an earlier run wrote.
 
     Raises:
@@ -43,13 +45,20 @@ def list_photos(folder, output_dir):
     return names
 
 
-def annotate_folder(folder, names, output_dir, estimate):
+def annotate_folder(
+    folder: str | Path,
+    names: Sequence[Path],
+    output_dir: str | Path,
+    estimate: Callable[[np.ndarray], list[FaceEstimate]],
+) -> Counter[str]:
     """Write a copy of each picture with its faces marked, under the same name, and `faces.csv` of ROW_COLUMNS.
 
     A picture that cannot be read, or shows no face, is a row with an `error`.
 
     Args:
-        folder, output_dir: the second is made if need be. names: of the pictures, relative to both.
+        folder: where the pictures are.
+        names: of the pictures, relative to both folders.
+        output_dir: where the copies go; made if need be.
         estimate: function from a picture, RGB uint8 (H, W, 3), to a list of FaceEstimate.
 
     Returns:
@@ -78,13 +87,9 @@ def _annotate_photo(path, copy, name, estimate):
     except ImageError as error:
         return "unreadable", [error_row(name, error.reason)]
     estimates = estimate(image)
-    if estimates:
-        boxes = [one.face.box for one in estimates]
-        image = draw_faces(image, boxes, [label_text(one) for one in estimates], [one.gender for one in estimates])
-    _write_picture(copy, image)
-    if not estimates:
-        return "without a face", [error_row(name, NO_FACE)]
-    return "faces", [estimate_row(name, number, one) for number, one in enumerate(estimates)]
+    _write_picture(copy, draw_estimates(image, estimates))
+    kind, error = ("faces", None) if estimates else ("without a face", NO_FACE)
+    return kind, picture_rows(name, estimates, error)
 
 
 def _write_picture(path, image):

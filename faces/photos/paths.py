@@ -4,8 +4,10 @@ import csv
 import glob
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import BinaryIO
 
 from faces.errors import UserError
 
@@ -29,12 +31,17 @@ class Picture:
     error: str | None = None
 
 
-def readable_name(path):
+def readable_name(path: str | os.PathLike[str]) -> str:
     r"""The path as text; bytes of a file name that are not UTF-8 become \xNN, which every table can hold."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def list_pictures(paths, *, root=None, stdin=None):
+def list_pictures(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    stdin: BinaryIO | None = None,
+) -> Iterator[Picture]:
     """The pictures of all paths, in order, found while they are asked for.
 
     Args:
@@ -58,7 +65,7 @@ def list_pictures(paths, *, root=None, stdin=None):
         yield from _expand(path, root, stdin)
 
 
-def check_paths(paths, *, root=None):
+def check_paths(paths: Sequence[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None) -> None:
     """Refuse what `list_pictures` would stumble over, as far as a glance tells.
 
     Raises:
@@ -77,14 +84,15 @@ def check_paths(paths, *, root=None):
             raise UserError(f"No picture in {readable_name(path)}. Expected files ending in {', '.join(SUFFIXES)}")
 
 
-def without_done(pictures, done):
+def without_done(pictures: Iterable[Picture], done: Iterable[str]) -> Iterator[Picture]:
     """The pictures that are not done yet.
 
     As long as both run in step nothing is kept in memory. From where they part, because files came or went, the names
     done are matched one to one in any order.
 
     Args:
-        pictures: iterable of Picture. done: the names of the pictures done, in the order in which they were done.
+        pictures: iterable of Picture.
+        done: the names of the pictures done, in the order in which they were done.
     """
     pictures, done = iter(pictures), iter(done)
     for first in pictures:

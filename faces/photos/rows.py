@@ -5,29 +5,25 @@ becomes the Parquet file at the end.
 """
 
 import contextlib
-import csv
 import importlib.util
-import io
-import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from faces.errors import UserError
-from faces.photos.estimates import ROW_COLUMNS
+from faces.photos.estimates import Row
+from faces.photos.row_formats import LINES, check_schema, to_journal, to_parquet
 
 FORMATS = ("csv", "jsonl", "parquet")
-TEXT_COLUMNS = ("img_path", "gender", "error")
-ROW_GROUP = 10_000  # rows of a Parquet file in memory at a time
 
 
-def choose_format(path, word=None):
+def choose_format(path: str | Path | None, word: str | None = None) -> str:
     """The format of an output: the word, or else what the suffix of the file says.
 
     Args:
-        path: the file, None for standard output, whose format is csv unless told. word: one of FORMATS or None.
+        path: the file, None for standard output, whose format is csv unless told.
+        word: one of FORMATS or None.
 
     Raises:
         UserError: neither tells, or one contradicts the other; Parquet to standard output, or without pyarrow.
@@ -47,7 +43,7 @@ def choose_format(path, word=None):
     return chosen
 
 
-def check_output(path, row_format, *, resume=False, overwrite=False):
+def check_output(path: str | Path, row_format: str, *, resume: bool = False, overwrite: bool = False) -> None:
     """Refuse an output that `open_rows` could not write, changing nothing.
 
     Raises:
@@ -67,12 +63,12 @@ def check_output(path, row_format, *, resume=False, overwrite=False):
     if not resume:
         raise UserError(f"{present[0]} exists already. To continue it: --resume. To replace it: --overwrite")
     if present[0] == path and row_format == "parquet":
-        _check_schema(path)
+        check_schema(path)
     else:
         next(_read_rows(present[0], LINES["jsonl" if row_format == "parquet" else row_format]), None)
 
 
-def open_rows(path, row_format, *, resume=False):
+def open_rows(path: str | Path, row_format: str, *, resume: bool = False) -> "RowFile":
     """A RowFile or ParquetRows at `path`; see `check_output` for what may be there."""
     return (ParquetRows if row_format == "parquet" else RowFile)(Path(path), row_format, resume=resume)
 
@@ -81,12 +77,13 @@ class RowStream:
     """Rows to an open binary file, such as standard output; a context manager.
 
     Args:
-        file: binary file. row_format: csv or jsonl.
+        file: binary file.
+        row_format: csv or jsonl.
     """
 
     done_count = 0  # pictures whose rows were there before
 
-    def __init__(self, file, row_format):
+    def __init__(self, file: BinaryIO, row_format: str) -> None:
         self._file, self._lines = file, LINES[row_format]
         self._put(self._lines.header)
 
@@ -96,15 +93,15 @@ class RowStream:
     def __exit__(self, *_):
         pass
 
-    def done(self):
+    def done(self) -> Iterator[str]:
         """Names of the pictures whose rows were there before, in their order."""
         return iter(())
 
-    def write(self, rows):
+    def write(self, rows: Iterable[Row]) -> None:
         """Write rows, dicts of ROW_COLUMNS, which belong to whole pictures; they are out when it returns."""
         self._put(self._lines.encode(rows))
 
-    def finish(self):
+    def finish(self) -> None:
         """All pictures are written."""
 
     def _put(self, data):
@@ -121,7 +118,8 @@ class RowFile(RowStream):
     """Rows in a CSV or JSON lines file.
 
     Args:
-        path: the file. row_format: csv or jsonl.
+        path: the file.
+        row_format: csv or jsonl.
         resume: keep what is there, except half a row at the end and the rows of the last picture, which may not all be
             there; otherwise start anew.
 
@@ -129,7 +127,7 @@ class RowFile(RowStream):
         UserError: the file cannot be written, now or later, or what is there was not written by this class.
     """
 
-    def __init__(self, path, row_format, *, resume=False):
+    def __init__(self, path: str | Path, row_format: str, *, resume: bool = False) -> None:
         self._path, self._lines = Path(path), LINES[row_format]
         with self._refusing():
             self._file = self._path.open("ab", buffering=0)
@@ -149,7 +147,7 @@ class RowFile(RowStream):
     def __exit__(self, *_):
         self._file.close()
 
-    def done(self):
+    def done(self) -> Iterator[str]:
         rows = _read_rows(self._path, self._lines) if self.done_count else ()
         return (name for _, name, face in rows if not face)
 
@@ -183,91 +181,17 @@ def _lock(file, path):
 class ParquetRows(RowFile):
     """Rows in a Parquet file, which appears, whole, when `finish` is called; until then they are in its journal."""
 
-    def __init__(self, path, row_format="parquet", *, resume=False):
+    def __init__(self, path: str | Path, row_format: str = "parquet", *, resume: bool = False) -> None:
         self._target = Path(path)
         journal = _journal(self._target)
         if resume and self._target.exists() and not journal.exists():
-            _to_journal(self._target, journal)
+            to_journal(self._target, journal)
         super().__init__(journal, "jsonl", resume=resume)
 
-    def finish(self):
+    def finish(self) -> None:
         with self._refusing():
-            _to_parquet(self._path, self._target)
+            to_parquet(self._path, self._target)
             self._path.unlink()
-
-
-# === Lines of text ===
-
-
-@dataclass(frozen=True)
-class LineFormat:
-    """How rows become bytes and what is read back of them.
-
-    Attributes:
-        header: first line of a file, if any. start: how every file begins.
-        encode: rows -> bytes.
-        split: binary file -> its complete rows one by one, header included, without a torn one at the end.
-        decode: bytes of a row -> (img_path, face), face None of a picture without one; ValueError or csv.Error.
-    """
-
-    header: bytes
-    start: bytes
-    encode: Callable
-    split: Callable
-    decode: Callable
-
-
-def _encode_csv(rows):
-    return "".join(_csv_line(row) for row in rows).encode("utf-8")
-
-
-def _csv_line(row):
-    text = io.StringIO(newline="")
-    # Only a writer whose own line end holds it quotes a lone carriage return.
-    csv.writer(text, lineterminator="\r\n").writerow([row[name] for name in ROW_COLUMNS])
-    return f"{text.getvalue()[:-2]}\n"
-
-
-def _split_csv(file):
-    row, quotes = [], 0
-    for line in file:
-        row.append(line)
-        # A quoted name may hold line breaks; its own quotes are doubled, so a whole row has an even number.
-        quotes += line.count(b'"')
-        if line.endswith(b"\n") and quotes % 2 == 0:
-            yield b"".join(row)
-            row, quotes = [], 0
-
-
-def _decode_csv(data):
-    (row,) = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), strict=True)
-    if len(row) != len(ROW_COLUMNS):
-        raise ValueError(f"expected {len(ROW_COLUMNS)} cells")
-    name, face = row[:2]
-    return name, int(face) if face else None
-
-
-def _encode_json(rows):
-    lines = [json.dumps({name: row[name] for name in ROW_COLUMNS}, ensure_ascii=False, allow_nan=False) for row in rows]
-    return "".join(f"{line}\n" for line in lines).encode("utf-8")
-
-
-def _split_json(file):
-    return (line for line in file if line.endswith(b"\n"))
-
-
-def _decode_json(data):
-    row = json.loads(data)
-    if not isinstance(row, dict) or tuple(row) != ROW_COLUMNS:
-        raise ValueError(f"expected {', '.join(ROW_COLUMNS)}")
-    return row["img_path"], row["face"]
-
-
-_CSV_HEADER = f"{','.join(ROW_COLUMNS)}\n".encode()
-LINES = {
-    "csv": LineFormat(_CSV_HEADER, _CSV_HEADER, _encode_csv, _split_csv, _decode_csv),
-    "jsonl": LineFormat(b"", b'{"img_path": ', _encode_json, _split_json, _decode_json),
-}
 
 
 def _read_rows(path, lines):
@@ -279,18 +203,10 @@ def _read_rows(path, lines):
                 f"{path} has other columns. Expected a file that begins with {lines.start.decode().strip()}"
             )
         file.seek(0)
-        position = 0
-        for data in lines.split(file):
-            if position or not lines.header:
-                yield position, *_decode(path, lines, data)
-            position += len(data)
-
-
-def _decode(path, lines, data):
-    try:
-        return lines.decode(data)
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be continued: {data[:80]!r} is no row of a prediction ({error})") from None
+        try:
+            yield from lines.read(file)
+        except ValueError as error:
+            raise UserError(f"{path} cannot be continued: {error}") from None
 
 
 def _cut_last_picture(path, lines):
@@ -303,49 +219,5 @@ def _cut_last_picture(path, lines):
     return size, max(0, pictures - 1)
 
 
-# === Parquet ===
-
-
 def _journal(path):
     return path.with_name(f"{path.name}.part")
-
-
-def _schema():
-    import pyarrow as pa
-
-    types = {"face": pa.int32(), **dict.fromkeys(TEXT_COLUMNS, pa.string())}
-    return pa.schema([(name, types.get(name, pa.float64())) for name in ROW_COLUMNS])
-
-
-def _check_schema(path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        columns = tuple(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: expected a Parquet file. {str(error).splitlines()[0]}") from None
-    if columns != ROW_COLUMNS:
-        raise UserError(f"{path} has other columns. Expected: {', '.join(ROW_COLUMNS)}")
-
-
-def _to_parquet(journal, path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    partial, schema = path.with_name(f"{path.name}.tmp"), _schema()
-    with open(journal, "rb") as file, pq.ParquetWriter(partial, schema) as writer:
-        while rows := [json.loads(line) for line in islice(file, ROW_GROUP)]:
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    os.replace(partial, path)
-
-
-def _to_journal(path, journal):
-    import pyarrow.parquet as pq
-
-    _check_schema(path)
-    partial = journal.with_name(f"{journal.name}.tmp")
-    with pq.ParquetFile(path) as source, open(partial, "wb") as file:
-        for batch in source.iter_batches(batch_size=ROW_GROUP):
-            file.write(_encode_json(batch.to_pylist()))
-    os.replace(partial, journal)

@@ -1,25 +1,23 @@
 """Ages and genders of any number of pictures: decoded ahead by threads, predicted in full batches, given in order."""
 
 import contextlib
-import os
-import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from faces.detection import DETECTORS, detect_faces, load_detector
-from faces.errors import UserError
+from faces.detection import NO_FACE
+from faces.errors import one_line
 from faces.images import ImageError, read_and_resize, read_rgb
-from faces.photos.estimates import FaceEstimate, error_row, estimate_row
+from faces.photos.estimates import FaceEstimate, Row, picture_rows
 from faces.photos.paths import Picture
+from faces.photos.read_ahead import MAX_AHEAD, ReadAhead
 
-NO_FACE = "no face found"
-MAX_AHEAD = 256  # pictures decoded and not yet used
-MAX_AHEAD_BYTES = 256 * 2**20
 IDLE = 0.5  # seconds without a new picture after which a part of a batch is predicted
 MAX_WAIT = 2.0  # seconds after which it is predicted even if pictures keep coming
 AT_ONCE = 2  # predictions: where one keeps a single core busy, the other cores do a part of the next
@@ -33,15 +31,19 @@ class PictureEstimates:
     estimates: list[FaceEstimate] = field(default_factory=list)
     error: str | None = None
 
-    def rows(self):
+    def rows(self) -> list[Row]:
         """Table rows, one a face, or one with the error; see `faces.photos.estimates`."""
-        name = self.picture.name
-        if self.error is not None:
-            return [error_row(name, self.error)]
-        return [estimate_row(name, number, estimate) for number, estimate in enumerate(self.estimates)]
+        return picture_rows(self.picture.name, self.estimates, self.error)
 
 
-def stream_estimates(pictures, photos, *, crops=False, batch_size=64, workers=None):
+def stream_estimates(
+    pictures: Iterable[Picture],
+    photos: Any,
+    *,
+    crops: bool = False,
+    batch_size: int = 64,
+    workers: int | None = None,
+) -> Iterator[PictureEstimates]:
     """Estimate the faces of pictures, of which only a few are in memory at a time.
 
     Every batch has the same size, the last one filled up, so that the model is traced once and a face gets the same
@@ -49,7 +51,7 @@ def stream_estimates(pictures, photos, *, crops=False, batch_size=64, workers=No
 
     Args:
         pictures: iterable of `faces.photos.paths.Picture`; it may block, for threads of their own read it.
-        photos: PhotoPredictor.
+        photos: `keras_impl.photos.PhotoPredictor`, or what has its `predictor`, `detect`, `cut` and `describe`.
         crops: the pictures are face crops: each is one face, squeezed to the size of the model.
         batch_size: faces predicted together.
         workers: threads that decode, by default one a processor.
@@ -78,14 +80,6 @@ def stream_estimates(pictures, photos, *, crops=False, batch_size=64, workers=No
         ahead.check()
 
 
-def check_detector(name):
-    """Load a detector; UserError if it is unknown or not there."""
-    load_detector(name)
-    # An own detector may fail on a black picture and still work on others.
-    if name in DETECTORS:
-        detect_faces(np.zeros((64, 64, 3), np.uint8), name)
-
-
 def _read(read, picture):
     """(image, None) or (None, reason)."""
     if picture.error is not None:
@@ -95,7 +89,7 @@ def _read(read, picture):
     except ImageError as error:
         return None, error.reason
     except Exception as error:  # whatever is the matter with one picture must not stop the others
-        return None, _one_line(error)
+        return None, one_line(error)
 
 
 def _locate(find, image, error):
@@ -105,7 +99,7 @@ def _locate(find, image, error):
     try:
         crops, faces = find(image)
     except Exception as failure:  # too little memory for one picture must not stop the others
-        return [], [], _one_line(failure)
+        return [], [], one_line(failure)
     return crops, faces, None if faces else NO_FACE
 
 
@@ -116,12 +110,6 @@ def _find_faces(photos, image):
 
 def _whole_picture(image):
     return [image], [None]
-
-
-def _one_line(error):
-    text = " ".join(str(error).split())
-    text = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class _FaceBatches:
@@ -195,86 +183,3 @@ class _FaceBatches:
     def _complete(self):
         while self._pictures and len(self._pictures[0][0].estimates) == self._pictures[0][1]:
             yield self._pictures.popleft()[0]
-
-
-class ReadAhead:
-    """Items with what `read(item)` gives for each, in order; threads read the next ones while these are used.
-
-    Args:
-        items: iterable; it may block. read: fn(item) -> (array or None, anything), which raises nothing.
-        workers: number of threads, by default one a processor.
-        max_items, max_bytes: what may be read and not yet taken; of bytes, each thread may hold one array more.
-    """
-
-    END, LATE = object(), object()
-
-    def __init__(self, items, read, *, workers=None, max_items=MAX_AHEAD, max_bytes=MAX_AHEAD_BYTES):
-        self._items, self._read = iter(items), read
-        self._max_items, self._max_bytes = max_items, max_bytes
-        self._asking = threading.Lock()  # held while the next item is awaited
-        self._changed = threading.Condition()
-        self._results = {}  # number of the item -> (item, result of read)
-        self._asked = self._taken = self._bytes = 0
-        self._over, self._failure = False, None
-        for _ in range(workers or os.cpu_count()):
-            # A thread that waits for an item which never comes must not keep the program from ending.
-            threading.Thread(target=self._work, daemon=True).start()
-
-    def take(self, timeout=None):
-        """(item, result) of the next item; LATE if there is none after `timeout` seconds, END after the last."""
-        with self._changed:
-            if not self._changed.wait_for(self._can_answer, timeout):
-                return self.LATE
-            if self._taken not in self._results:
-                return self.END
-            item, result = self._results.pop(self._taken)
-            self._taken += 1
-            self._bytes -= _size(result)
-            self._changed.notify_all()
-        return item, result
-
-    def check(self):
-        """Raise what iterating over the items raised, if anything; to be asked at the END."""
-        if self._failure is not None:
-            raise self._failure
-
-    def close(self):
-        """Read no more."""
-        with self._changed:
-            self._over = True
-            self._changed.notify_all()
-
-    def _can_answer(self):
-        return self._taken in self._results or (self._over and self._taken == self._asked)
-
-    def _has_room(self):
-        return self._over or (self._asked - self._taken < self._max_items and self._bytes < self._max_bytes)
-
-    def _work(self):
-        while (task := self._ask()) is not None:
-            number, item = task
-            result = self._read(item)
-            with self._changed:
-                self._results[number] = item, result
-                self._bytes += _size(result)
-                self._changed.notify_all()
-
-    def _ask(self):
-        """(number, item) of the next item, None after the last."""
-        with self._asking:
-            with self._changed:
-                self._changed.wait_for(self._has_room)
-                if self._over:
-                    return None
-            try:
-                item = next(self._items)
-            except Exception as error:
-                self._failure = None if isinstance(error, StopIteration) else error
-                self.close()
-                return None
-            self._asked += 1
-            return self._asked - 1, item
-
-
-def _size(result):
-    return 0 if result[0] is None else result[0].nbytes

@@ -26,7 +26,7 @@ CHILD_AGES = 15
 JPEG_QUALITY = 92
 
 
-def draw_face(age, gender, rng, size=112):
+def draw_face(age: float, gender: str, rng: np.random.Generator, size: int = 112) -> np.ndarray:
     """Draw one synthetic face.
 
     Args:
@@ -74,7 +74,9 @@ def _paint_person(painter, shape, skin, hair, style, rng):
     head.paint_glasses(painter, shape, style)
 
 
-def make_sample(folder, count=2000, seed=0, size=112, progress=True):
+def make_sample(
+    folder: str | Path, count: int = 2000, seed: int = 0, size: int = 112, progress: bool = True
+) -> pd.DataFrame:
     """Write synthetic faces as JPEG files.
 
     Face i depends on (seed, i) only, so a larger sample starts with the smaller one. Ages are whole years, uniform over

@@ -3,10 +3,11 @@
 import numpy as np
 
 from faces.sample.head import SIDES, shade
-from faces.sample.painter import curve, ellipse
+from faces.sample.painter import Painter, curve, ellipse
+from faces.sample.traits import Hair, Shape, Style
 
 
-def paint_back_hair(painter, shape, hair):
+def paint_back_hair(painter: Painter, shape: Shape, hair: Hair) -> None:
     """What hangs behind head and neck."""
     colour = shade(hair.colour, 0.78)
     wide = shape.cheek + 0.04 + hair.volume
@@ -27,7 +28,7 @@ def paint_back_hair(painter, shape, hair):
         painter.fill(ellipse((0, shape.skull_top - 0.08), 0.22, 0.17), colour)
 
 
-def paint_hair(painter, shape, hair, rng):
+def paint_hair(painter: Painter, shape: Shape, hair: Hair, rng: np.random.Generator) -> None:
     """The cap of hair above the hairline, its strands, and the locks at the sides of the face."""
     opacity = float(np.clip(hair.density, 0, 1))
     cap = _cap(shape, hair)
@@ -102,7 +103,7 @@ def _paint_locks(painter, shape, hair, rng):
             painter.stroke(points + offset, shade(hair.colour, rng.uniform(0.65, 1.3)), 0.016, 0.5)
 
 
-def paint_bow(painter, shape, hair, style):
+def paint_bow(painter: Painter, shape: Shape, hair: Hair, style: Style) -> None:
     if not style.bow:
         return
     x, y = 0.3 if hair.parting < 0 else -0.3, shape.skull_top + 0.06
@@ -112,7 +113,7 @@ def paint_bow(painter, shape, hair, style):
     painter.fill(ellipse((x, y), 0.045, 0.045), shade(style.bow_colour, 0.7))
 
 
-def paint_beard(painter, shape, hair, male_shadow, inside):
+def paint_beard(painter: Painter, shape: Shape, hair: Hair, male_shadow: float, inside: np.ndarray) -> None:
     """Beard, moustache or stubble; `male_shadow` is what shaving leaves."""
     lower = _lower_face(shape)
     painter.fill(lower, hair.beard_colour, male_shadow, 0.04, inside)

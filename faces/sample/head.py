@@ -1,15 +1,17 @@
 """Paints neck, head, features and the marks of age."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from faces.sample.painter import curve, ellipse, mirror
+from faces.sample.painter import Painter, curve, ellipse, mirror
+from faces.sample.traits import Hair, Shape, Skin, Style
 
 WHITE = np.array((243, 240, 236), np.float32)
 DARK = np.array((30, 18, 16), np.float32)
 SIDES = (-1, 1)
 
 
-def head_outline(shape):
+def head_outline(shape: Shape) -> np.ndarray:
     """The closed outline of the head, clockwise from the top of the skull, (N, 2)."""
     middle = shape.skull_top * 0.3 + shape.eye_y * 0.4
     right = [
@@ -24,13 +26,13 @@ def head_outline(shape):
     return curve([(0, shape.skull_top), *right, (0, shape.chin_y), *left], closed=True)
 
 
-def shade(colour, factor):
+def shade(colour: ArrayLike, factor: float) -> np.ndarray:
     """A darker (factor < 1) or lighter skin or hair colour; shadows turn a little warmer."""
     tint = (1.0, 0.96, 0.93) if factor < 1 else (1.0, 1.0, 1.0)
     return np.clip(np.asarray(colour) * factor * tint, 0, 255).astype(np.float32)
 
 
-def paint_body(painter, shape, skin, style):
+def paint_body(painter: Painter, shape: Shape, skin: Skin, style: Style) -> None:
     """Neck with its lines, and clothes."""
     neck, shoulder, top = shape.neck, shape.shoulder, shape.chin_y
     painter.fill(
@@ -55,7 +57,7 @@ def paint_body(painter, shape, skin, style):
     )
 
 
-def paint_ears(painter, shape, skin, style):
+def paint_ears(painter: Painter, shape: Shape, skin: Skin, style: Style) -> None:
     y = 0.5 * (shape.eye_y + shape.nose_y)
     for side in SIDES:
         centre = (side * (shape.cheek + 0.02), y)
@@ -65,7 +67,7 @@ def paint_ears(painter, shape, skin, style):
             painter.fill(ellipse((side * (shape.cheek + 0.04), y + shape.ear * 1.1), 0.028, 0.045), (228, 196, 92))
 
 
-def paint_skin(painter, shape, skin, inside):
+def paint_skin(painter: Painter, shape: Shape, skin: Skin, inside: np.ndarray) -> None:
     """The head and its large shadows; `inside` is the mask of the head."""
     outline = head_outline(shape)
     painter.fill(outline, skin.colour)
@@ -90,7 +92,7 @@ def paint_skin(painter, shape, skin, inside):
     painter.fill(ellipse((0, -0.4), 0.28, 0.1), shade(skin.colour, 1.15), 0.35, 0.08, inside)
 
 
-def paint_wrinkles(painter, shape, skin, inside):
+def paint_wrinkles(painter: Painter, shape: Shape, skin: Skin, inside: np.ndarray) -> None:
     """Lines and folds whose strength grows with age."""
     ink, deep = shade(skin.colour, 0.42), 0.85
 
@@ -192,7 +194,7 @@ def _paint_mouth_wrinkles(line, side, shape, skin):
         )
 
 
-def paint_spots(painter, shape, skin, inside, rng):
+def paint_spots(painter: Painter, shape: Shape, skin: Skin, inside: np.ndarray, rng: np.random.Generator) -> None:
     """Age spots, freckles and pimples at random places of cheeks, forehead and temples."""
     kinds = (
         (skin.age_spots, shade(skin.colour, 0.6), (0.010, 0.028), 0.7),
@@ -206,7 +208,7 @@ def paint_spots(painter, shape, skin, inside, rng):
             painter.fill(ellipse(centre, radius, radius * rng.uniform(0.6, 1), steps=12), colour, alpha, 0.004, inside)
 
 
-def paint_nose(painter, shape, skin):
+def paint_nose(painter: Painter, shape: Shape, skin: Skin) -> None:
     bridge, width, y = shape.eye_y, shape.nose_width, shape.nose_y
     dark = shade(skin.colour, 0.58)
     painter.fill(
@@ -229,7 +231,7 @@ def paint_nose(painter, shape, skin):
     painter.stroke(curve([(-0.6 * width, y), (0, y + 0.024), (0.6 * width, y)]), dark, 0.022, 0.7)
 
 
-def paint_mouth(painter, shape, skin, style):
+def paint_mouth(painter: Painter, shape: Shape, skin: Skin, style: Style) -> None:
     width, y = shape.mouth_width, shape.mouth_y
     lift = 0.045 * float(np.clip(shape.smile, -0.5, 1.2))
     gap = 0.045 * min(1.0, shape.mouth_open) * (0.5 + shape.lower_lip / 0.05 * 0.5)
@@ -245,7 +247,7 @@ def paint_mouth(painter, shape, skin, style):
     painter.stroke(curve([left, upper_edge, right]), shade(colour, 0.45), 0.016, 0.85)
 
 
-def paint_eyes(painter, shape, skin, style):
+def paint_eyes(painter: Painter, shape: Shape, skin: Skin, style: Style) -> None:
     for side in SIDES:
         _paint_eye(painter, side, shape, skin, style)
 
@@ -274,7 +276,7 @@ def _paint_eye(painter, side, shape, skin, style):
     painter.stroke(crease, shade(skin.colour, 0.5), 0.014, 0.5)
 
 
-def paint_brows(painter, shape, hair, density):
+def paint_brows(painter: Painter, shape: Shape, hair: Hair, density: float) -> None:
     """Brows; `density` is how dark they stand out."""
     for side in SIDES:
         y, width = shape.eye_y - shape.brow_gap, shape.eye_width
@@ -288,7 +290,7 @@ def paint_brows(painter, shape, hair, density):
         painter.stroke(points, hair.brow_colour, shape.brow_width, density, 0.004)
 
 
-def paint_glasses(painter, shape, style):
+def paint_glasses(painter: Painter, shape: Shape, style: Style) -> None:
     if not style.glasses:
         return
     radius_x, radius_y = max(0.17, 1.35 * shape.eye_width), max(0.13, 1.9 * shape.eye_height)

@@ -6,6 +6,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 SUBPIXEL_BITS = 4
 
@@ -21,7 +22,7 @@ class Pose:
     pitch: float
     shear: float
 
-    def to_pixels(self, points, side):
+    def to_pixels(self, points: ArrayLike, side: int) -> np.ndarray:
         """Face coordinates (N, 2) -> pixel coordinates (N, 2) in a square picture of `side` pixels."""
         x, y = np.asarray(points, dtype=np.float64).T
         # A turned head moves the middle of the face, which is nearest to the camera, more than its rim.
@@ -37,12 +38,19 @@ class Pose:
 class Painter:
     """Blends shapes into a square float32 RGB picture (side, side, 3) in place."""
 
-    def __init__(self, image, pose):
+    def __init__(self, image: np.ndarray, pose: Pose) -> None:
         self.image = image
         self.pose = pose
         self.side = image.shape[0]
 
-    def fill(self, points, colour, alpha=1.0, blur=0.0, inside=None):
+    def fill(
+        self,
+        points: ArrayLike,
+        colour: ArrayLike,
+        alpha: float = 1.0,
+        blur: float = 0.0,
+        inside: np.ndarray | None = None,
+    ) -> None:
         """Blend a filled polygon (N, 2) into the picture.
 
         Args:
@@ -65,12 +73,21 @@ class Painter:
         region = self.image[rows, columns]
         region += (alpha * coverage)[..., None] * (np.asarray(colour, dtype=np.float32) - region)
 
-    def stroke(self, points, colour, width, alpha=1.0, blur=0.0, inside=None, taper=True):
+    def stroke(
+        self,
+        points: ArrayLike,
+        colour: ArrayLike,
+        width: float,
+        alpha: float = 1.0,
+        blur: float = 0.0,
+        inside: np.ndarray | None = None,
+        taper: bool = True,
+    ) -> None:
         """Blend a line (N, 2) of the given width (face units), thinner towards its ends where `taper`."""
         if alpha > 0:
             self.fill(ribbon(points, width, taper), colour, alpha, blur, inside)
 
-    def mask(self, points, blur=0.0):
+    def mask(self, points: ArrayLike, blur: float = 0.0) -> np.ndarray:
         """The share of each pixel that lies inside the polygon, float32 (side, side) in 0..1."""
         everything = slice(0, self.side), slice(0, self.side)
         polygon = self.pose.to_pixels(points, self.side)
@@ -94,7 +111,7 @@ def _coverage(polygon, box, sigma):
     return cv2.GaussianBlur(coverage, (0, 0), sigma) if sigma > 0.3 else coverage
 
 
-def curve(points, closed=False, steps=6):
+def curve(points: ArrayLike, closed: bool = False, steps: int = 6) -> np.ndarray:
     """A Catmull-Rom spline through the points (N, 2), `steps` samples a piece -> (M, 2)."""
     points = np.asarray(points, dtype=np.float64)
     if closed:
@@ -108,18 +125,25 @@ def curve(points, closed=False, steps=6):
     return smooth if closed else np.concatenate([smooth, points[-1:]])
 
 
-def ellipse(centre, radius_x, radius_y, start=0.0, stop=360.0, steps=28):
+def ellipse(
+    centre: tuple[float, float],
+    radius_x: float,
+    radius_y: float,
+    start: float = 0.0,
+    stop: float = 360.0,
+    steps: int = 28,
+) -> np.ndarray:
     """Points (steps, 2) of an ellipse or arc; degrees run clockwise from the right, as y points down."""
     angle = np.radians(np.linspace(start, stop, steps))
     return np.stack([centre[0] + radius_x * np.cos(angle), centre[1] + radius_y * np.sin(angle)], axis=1)
 
 
-def mirror(points):
+def mirror(points: ArrayLike) -> np.ndarray:
     """The same points on the other side of the face, (N, 2)."""
     return np.asarray(points) * (-1, 1)
 
 
-def ribbon(points, width, taper=True):
+def ribbon(points: ArrayLike, width: float, taper: bool = True) -> np.ndarray:
     """The outline (2 N, 2) of a line of the given width around the points (N, 2)."""
     points = np.asarray(points, dtype=np.float64)
     along = np.empty_like(points)

@@ -6,7 +6,7 @@ import numpy as np
 from faces.sample.painter import Pose
 
 
-def draw_pose(rng):
+def draw_pose(rng: np.random.Generator) -> Pose:
     """A random pose: rotation within 15 degrees, small shifts, sizes and turns."""
     return Pose(
         rotation=float(np.radians(np.clip(rng.normal(0, 6), -15, 15))),
@@ -18,7 +18,7 @@ def draw_pose(rng):
     )
 
 
-def draw_background(side, rng):
+def draw_background(side: int, rng: np.random.Generator) -> np.ndarray:
     """A two-coloured gradient with soft blobs, float32 (side, side, 3) in 0..255."""
     first, second = _muted_colour(rng), _muted_colour(rng)
     # Everything here is soft, so a quarter of the resolution is enough.
@@ -34,7 +34,7 @@ def draw_background(side, rng):
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
-def light(image, rng):
+def light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Uneven light, gain, gamma and a slight colour cast; float32 0..255 in and out."""
     uneven = 1 + np.float32(rng.uniform(0, 0.28)) * _plane(image.shape[0], rng)
     gain = (rng.uniform(0.82, 1.12) * (1 + rng.normal(0, 0.025, 3)) / 255).astype(np.float32)
@@ -42,7 +42,7 @@ def light(image, rng):
     return 255 * lit ** np.float32(rng.uniform(0.8, 1.25))
 
 
-def expose(image, size, rng):
+def expose(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Shrink to the final size, then the blur and noise of a lens and a sensor -> uint8 (size, size, 3)."""
     image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     sigma = rng.uniform(0, 0.7) * size / 112

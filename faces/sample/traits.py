@@ -110,7 +110,7 @@ class Style:
     clothes: np.ndarray
 
 
-def draw_traits(age, gender, rng):
+def draw_traits(age: float, gender: str, rng: np.random.Generator) -> tuple[Shape, Skin, Hair, Style]:
     """Age in years and gender word -> (Shape, Skin, Hair, Style), with the individual variation taken from rng."""
     male = gender == "male"
     # People of one age differ as a whole (this limits how well an age can be read) and again in every single trait.
@@ -123,7 +123,7 @@ def draw_traits(age, gender, rng):
     return shape, skin, hair, style
 
 
-def ramp(value, start, stop):
+def ramp(value: float, start: float, stop: float) -> float:
     """0 up to `start`, 1 from `stop`, a straight line between."""
     return float(np.clip((value - start) / (stop - start), 0, 1))
 

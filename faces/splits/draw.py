@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from faces.labels import SPLITS
 _log = logging.getLogger(__name__)
 
 
-def split_table(table, *, val_share=0.1, test_share=0.1, seed=0):
+def split_table(table: pd.DataFrame, *, val_share: float = 0.1, test_share: float = 0.1, seed: int = 0) -> pd.Series:
     """Assign every row to train, val or test.
 
     Rows that share an `identity` or a `sha256`, directly or through other rows, form a group that stays together. A
@@ -26,7 +28,8 @@ def split_table(table, *, val_share=0.1, test_share=0.1, seed=0):
 
     Args:
         table: pandas table with `img_path` and, where known, `identity`, `sha256` and `split`.
-        val_share, test_share: wanted shares of the groups, 0 or more; their sum stays below 1.
+        val_share: wanted share of the groups, 0 or more.
+        test_share: the same; the sum of both stays below 1.
         seed: another seed, another split.
 
     Returns:
@@ -52,12 +55,14 @@ def split_table(table, *, val_share=0.1, test_share=0.1, seed=0):
     return split.rename("split")
 
 
-def carve_validation(table, split, *, share, seed=0):
+def carve_validation(table: pd.DataFrame, split: pd.Series, *, share: float, seed: int = 0) -> pd.Series:
     """Turn a share of the groups of the train part into the val part; other parts stay.
 
     Args:
-        table: as for `split_table`. split: Series of parts, indexed like the table; None = unused.
-        share: wanted share of the groups of the train part. seed: another seed, another choice.
+        table: as for `split_table`.
+        split: Series of parts, indexed like the table; None = unused.
+        share: wanted share of the groups of the train part.
+        seed: another seed, another choice.
     """
     train = (split == "train").to_numpy()
     names = group_names(table[train])
@@ -68,7 +73,7 @@ def carve_validation(table, split, *, share, seed=0):
     return split
 
 
-def group_names(table):
+def group_names(table: pd.DataFrame) -> pd.Series:
     """The name of each row's group: the smallest of the keys identity, img_path (where alone) and sha256 in it."""
     rows, keys = [], []
     for prefix in ("identity", "sha256"):
@@ -92,7 +97,7 @@ def group_names(table):
     return pd.Series(node_keys[smallest[component[row_node]]], index=table.index, dtype=object)
 
 
-def leak_report(table, split):
+def leak_report(table: pd.DataFrame, split: Sequence[str] | pd.Series) -> dict[str, Any]:
     """How a split stands: rows and groups in each part, and what is in more than one.
 
     Returns:

@@ -1,6 +1,7 @@
 """Published split lists: which image is in which part, from CSV files as their authors share them."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -14,14 +15,17 @@ PATH_COLUMNS = ("img_path", "path", "file", "filename", "file_name", "image", "i
 WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def read_split_list(source, table, *, val_share=0.1, seed=0):
+def read_split_list(
+    source: str | Path | Mapping[str, str | Path], table: pd.DataFrame, *, val_share: float = 0.1, seed: int = 0
+) -> tuple[pd.Series, dict[str, int]]:
     """The parts that a list assigns.
 
     Args:
         source: path of a CSV file with a column of paths (one of PATH_COLUMNS) and a column `split`; or a dict such as
             {"train": path, "test": path} of files that need no `split`.
         table: label table; a row is found by its `img_path`, else by its file name.
-        val_share, seed: where the list names no validation part, this share of its train part becomes it.
+        val_share: where the list names no validation part, this share of its train part becomes it.
+        seed: another seed, another choice of that share.
 
     Returns:
         (split, report): Series of train, val, test or None (not listed), indexed like the table; counts `listed`,

@@ -24,7 +24,14 @@ ADIENCE_FOLDS = ("0", "1", "2", "3", "4")
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """What a user may choose: shares of the groups, seed, and the number of folds of `k_fold`."""
+    """What a user may choose.
+
+    Attributes:
+        val_share: wanted share of the groups for choosing the epoch.
+        test_share: wanted share of the groups that are tested.
+        seed: another seed, another choice.
+        folds: number of folds of `k_fold`.
+    """
 
     val_share: float = 0.1
     test_share: float = 0.1
@@ -34,8 +41,12 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Fold:
-    """One assignment: `name` within the protocol ("" where it has one fold), `split` a Series of train, val, test or
-    None (unused), indexed like the table."""
+    """One assignment of the rows of a table.
+
+    Attributes:
+        name: within the protocol, "" where it has one fold.
+        split: train, val, test or None (unused), indexed like the table.
+    """
 
     name: str
     split: pd.Series
@@ -56,7 +67,9 @@ class Protocol:
     data_sets: tuple[str, ...] = ()
 
 
-def make_folds(protocol, table, options=None, *, db="csv"):
+def make_folds(
+    protocol: str, table: pd.DataFrame, options: SplitOptions | None = None, *, db: str = "csv"
+) -> list[Fold]:
     """The folds of a protocol.
 
     Args:

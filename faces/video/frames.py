@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,9 @@ class Frame:
     """One picture of a film.
 
     Attributes:
-        index: from 0. time: seconds since the first frame, larger from frame to frame. image: RGB, uint8 (H, W, 3).
+        index: from 0.
+        time: seconds since the first frame, larger from frame to frame.
+        image: RGB, uint8 (H, W, 3).
     """
 
     index: int
@@ -40,15 +43,16 @@ class FrameSource:
         source: path of a file, or number of a camera.
 
     Attributes:
-        fps: frames a second; of a file with a varying rate the mean. size: (width, height) of every frame.
-        count: number of frames that the file says it has, None where it says nothing. lost_frames: how many of them
-            could not be read, once all others were.
+        fps: frames a second; of a file with a varying rate the mean.
+        size: (width, height) of every frame.
+        count: number of frames that the file says it has, None where it says nothing.
+        lost_frames: how many of them could not be read, once all others were.
 
     Raises:
         UserError: no such file or camera, or no frame comes from it.
     """
 
-    def __init__(self, source):
+    def __init__(self, source: str | Path | int) -> None:
         self.is_camera = isinstance(source, int)
         self._capture = _open_camera(source) if self.is_camera else _open_file(source)
         readable, self._first = self._capture.read()
@@ -72,7 +76,7 @@ class FrameSource:
     def __exit__(self, *exception):
         self.close()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Frame]:
         """Yield Frame. Damaged frames within a file are left out."""
         if self.is_camera:
             # It has waited since the camera was opened.
@@ -88,7 +92,7 @@ class FrameSource:
                 image = cv2.resize(image, self.size, interpolation=cv2.INTER_AREA)
             yield Frame(index, seconds, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
-    def close(self):
+    def close(self) -> None:
         """Give the file or camera free."""
         self._capture.release()
 
@@ -115,7 +119,7 @@ class FrameSource:
         return time.monotonic() if self.is_camera else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
 
 
-def quiet_opencv():
+def quiet_opencv() -> None:
     """What OpenCV and FFmpeg would print about a damaged file or a missing camera says nothing to a user."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

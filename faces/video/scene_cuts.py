@@ -15,10 +15,10 @@ class SceneCuts:
     Fades are not found, nor cuts between pictures that differ only in who is on them.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._before = None
 
-    def is_cut(self, image):
+    def is_cut(self, image: np.ndarray) -> bool:
         """Whether this frame, RGB uint8 (H, W, 3), shows another scene than the one given before."""
         small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         before, self._before = self._before, small

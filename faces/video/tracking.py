@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from faces.boxes import box_iou, is_in_picture
 from faces.detection import Face
 from faces.labels import GENDERS
 from faces.photos.estimates import FaceEstimate
@@ -26,11 +27,11 @@ MEMORY = 5  # detections that determine a velocity; more are slow to turn, fewer
 class Tracker:
     """Gives each face of a film its number, from 1, and averages what is estimated of it over time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._tracks = []
         self.count = 0
 
-    def update(self, estimates: Sequence[FaceEstimate], time):
+    def update(self, estimates: Sequence[FaceEstimate], time: float) -> None:
         """Take in all faces that were found in the picture at `time`, in seconds; times never decrease."""
         joined = self._join(estimates, time)
         for track in self._tracks:
@@ -43,7 +44,7 @@ class Tracker:
                 self._tracks.append(Track(self.count, estimate, time))
         self._tracks = [track for track in self._tracks if not track.is_over(time)]
 
-    def faces(self, time):
+    def faces(self, time: float) -> list[tuple[int, FaceEstimate]]:
         """The faces of the last update, at `time`: a list of (number, FaceEstimate), ages and genders averaged.
 
         At the time of the update the boxes are the detected ones. Later ones are carried on by the motion; they have
@@ -51,7 +52,11 @@ class Tracker:
         """
         return [(track.number, track.estimate(time)) for track in self._tracks if not track.missed]
 
-    def forget(self):
+    def visible_faces(self, time: float, size: tuple[int, int]) -> list[tuple[int, FaceEstimate]]:
+        """`faces`, without those whose motion has carried them out of a picture of this size (width, height)."""
+        return [(number, face) for number, face in self.faces(time) if is_in_picture(face.face.box, size[::-1])]
+
+    def forget(self) -> None:
         """End all tracks: what follows shows other faces. Numbers are not given twice."""
         self._tracks = []
 
@@ -88,28 +93,30 @@ class Track:
     """One face over time.
 
     Attributes:
-        number: its name. motion: Motion of its box. seen: time of its last detection. missed: detections since then
-            that did not find it.
+        number: its name.
+        motion: Motion of its box.
+        seen: time of its last detection.
+        missed: detections since then that did not find it.
     """
 
-    def __init__(self, number, estimate, time):
+    def __init__(self, number: int, estimate: FaceEstimate, time: float) -> None:
         self.number = number
         self.motion = Motion(estimate.face.box, time)
         self._mean = EstimateMean()
         self._take(estimate, time)
 
-    def add(self, estimate, time):
+    def add(self, estimate: FaceEstimate, time: float) -> None:
         """Take in what was found of it at `time`."""
         self.motion.update(estimate.face.box, time)
         self._take(estimate, time)
 
-    def estimate(self, time):
+    def estimate(self, time: float) -> FaceEstimate:
         """FaceEstimate of the face at `time`."""
         if time == self.seen:
             return self._mean.estimate(self._face)
         return self._mean.estimate(Face(tuple(self.motion.predict(time).tolist()), None))
 
-    def is_over(self, time):
+    def is_over(self, time: float) -> bool:
         """Whether the face has been out of sight for so long that another may be in its place.
 
         A face that was seen once may be anywhere by then: whoever is in its place is another one.
@@ -131,26 +138,26 @@ class Motion:
     MEMORY of them, so that older ones fade.
     """
 
-    def __init__(self, box, time):
+    def __init__(self, box: Sequence[float], time: float) -> None:
         self._box, self._time = np.array(box, dtype=float), time
         self._velocity = np.zeros(2)
         self._count = 1
 
     @property
-    def is_unknown(self):
+    def is_unknown(self) -> bool:
         """Whether it was seen once only, and stands still therefore."""
         return self._count == 1
 
     @property
-    def box(self):
+    def box(self) -> np.ndarray:
         """The box (4,) at the time of the last detection."""
         return self._box
 
-    def predict(self, time):
+    def predict(self, time: float) -> np.ndarray:
         """The box (4,) at `time`: x1, y1, x2, y2."""
         return self._box + np.tile(self._velocity, 2) * (time - self._time)
 
-    def update(self, box, time):
+    def update(self, box: Sequence[float], time: float) -> None:
         """Take in the detected box at `time`."""
         self._count = k = min(self._count + 1, MEMORY)
         predicted, elapsed = self.predict(time), time - self._time
@@ -167,17 +174,17 @@ class EstimateMean:
     the intervals are averaged too: frames of one face share their error, so many of them make no interval narrower.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._weight = 0.0
         self._mean = np.zeros(4)
 
-    def add(self, estimate):
+    def add(self, estimate: FaceEstimate) -> None:
         """Take in the FaceEstimate of one frame."""
         weight = max(estimate.face.confidence, 1e-6)
         self._weight += weight
         self._mean += (_to_numbers(estimate) - self._mean) * (weight / self._weight)
 
-    def estimate(self, face):
+    def estimate(self, face: Face | None) -> FaceEstimate:
         """FaceEstimate with the means, without a distribution, of a `faces.detection.Face`."""
         age, low, high, female = self._mean.tolist()
         mean = FaceEstimate(face=face, age=_known(age), age_interval=None if np.isnan(low) else (low, high))
@@ -185,17 +192,6 @@ class EstimateMean:
             return mean
         gender = GENDERS[0] if female >= 0.5 else GENDERS[1]
         return replace(mean, gender=gender, gender_probability=max(female, 1 - female))
-
-
-def box_iou(first, second):
-    """Intersection over union of each box with each: (N, 4) and (M, 4) of x1, y1, x2, y2 -> (N, M), 0..1."""
-    first, second = (np.asarray(boxes, dtype=float).reshape(-1, 4) for boxes in (first, second))
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
 def _are_near(first, second):

@@ -5,13 +5,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
+import numpy as np
 
 from faces.errors import UserError
-from faces.video.frames import quiet_opencv
-from faces.video.recording import mark_faces, visible_faces
+from faces.photos.estimates import FaceEstimate
+from faces.video.frames import Frame, FrameSource, quiet_opencv
+from faces.video.marking import mark_faces
+from faces.video.recording import VideoRecorder
 from faces.video.scene_cuts import SceneCuts
 from faces.video.tracking import Tracker
 
@@ -20,7 +24,12 @@ ESCAPE = 27
 MAX_AGE = 1.0  # seconds that a detection is shown, or twice as long as it took: the next one is overdue then
 
 
-def watch(source, estimate, window, recorder=None):
+def watch(
+    source: FrameSource,
+    estimate: Callable[[np.ndarray], list[FaceEstimate]],
+    window: "Window",
+    recorder: VideoRecorder | None = None,
+) -> Tracker:
     """Show what a camera sees, its faces marked, until the window ends it or the camera stops.
 
     A thread reads the camera, another one looks for faces: each time in the newest frame, since that takes longer than
@@ -30,7 +39,8 @@ def watch(source, estimate, window, recorder=None):
     Args:
         source: FrameSource; the path of a video plays it as if it came from a camera.
         estimate: function from a picture, RGB uint8 (H, W, 3), to a list of FaceEstimate.
-        window: has `show(image)` and `is_ended()`, see Window. recorder: VideoRecorder of what is shown, or None.
+        window: has `show(image)` and `is_ended()`, see Window.
+        recorder: VideoRecorder of what is shown, or None.
 
     Returns:
         Tracker; its `count` is the number of faces followed.
@@ -54,7 +64,7 @@ def watch(source, estimate, window, recorder=None):
             if outdated is None:
                 continue
             started = frame.time if started is None else started
-            faces = visible_faces(tracker, frame.time, source.size) if time.monotonic() < outdated else []
+            faces = tracker.visible_faces(frame.time, source.size) if time.monotonic() < outdated else []
             marked = mark_faces(frame.image, faces)
             window.show(marked)
             if recorder is not None:
@@ -81,7 +91,7 @@ class NewestFrames:
         ended: whether the source has ended and its last frame was taken.
     """
 
-    def __init__(self, source):
+    def __init__(self, source: FrameSource) -> None:
         self._source = source
         self._changed = threading.Condition()
         self._frame, self._error = None, None
@@ -98,11 +108,11 @@ class NewestFrames:
         self._thread.join(timeout=2)
 
     @property
-    def ended(self):
+    def ended(self) -> bool:
         with self._changed:
             return self._frame is None and self._error is None and not self._thread.is_alive()
 
-    def take(self, timeout):
+    def take(self, timeout: float) -> Frame | None:
         """The newest Frame not taken yet, or None if none comes within `timeout` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None or self._error is not None, timeout)
@@ -137,7 +147,7 @@ class Window:
     Call `require_display` first: without a screen OpenCV aborts the program.
     """
 
-    def __init__(self, title):
+    def __init__(self, title: str) -> None:
         # Qt misses fonts, which this window has no use for, and says so five times.
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         self._title, self._is_open, self._was_seen = title, False, False
@@ -148,7 +158,7 @@ class Window:
     def __exit__(self, *exception):
         cv2.destroyAllWindows()
 
-    def show(self, image):
+    def show(self, image: np.ndarray) -> None:
         """Show an RGB picture, uint8 (H, W, 3)."""
         if not self._is_open:
             cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
@@ -156,7 +166,7 @@ class Window:
             self._is_open = True
         cv2.imshow(self._title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
-    def is_ended(self):
+    def is_ended(self) -> bool:
         """Whether the user has ended it since the last call."""
         if not self._is_open:
             return False
@@ -171,7 +181,7 @@ class Window:
         return self._was_seen and not is_visible
 
 
-def require_display():
+def require_display() -> None:
     """UserError where no window can be opened; OpenCV itself would abort the whole program."""
     quiet_opencv()
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

@@ -8,6 +8,7 @@ import numpy as np
 
 from faces.conformal import conformal_quantile, interval_scores
 from faces.errors import UserError
+from faces.images import face_batches
 from keras_impl.predictor import Predictor
 
 
@@ -31,7 +32,7 @@ def calibrate(model, images, labels, *, level=0.9, batch_size=64, source=None):
     if "age" not in model.output_keys:
         raise UserError("Only a checkpoint that predicts ages can be calibrated.")
     model.calibration = {}
-    prediction = Predictor(model).predict_batches(images.batches(batch_size))
+    prediction = Predictor(model).predict_batches(face_batches(images, batch_size))
     spread = np.asarray(model.age_spread(prediction))
     scores = interval_scores(labels.age[:, 0], prediction["age"], spread)
     scores = scores[~np.isnan(scores)]

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from faces.images import face_batches
 from faces.labels import ADIENCE_EDGES, GENDERS, MAX_AGE, MIN_AGE
 from keras_impl import metrics
 from keras_impl.predictor import Predictor
@@ -26,7 +27,7 @@ def prediction_columns(model, table, images, labels, *, batch_size=64, flip=Fals
         `age_columns`, `vote_columns`, `distribution_columns`, `interval_columns` and `gender_columns`, and
         `label_loss`. NaN where the truth is unknown.
     """
-    prediction = Predictor(model).predict_batches(images.batches(batch_size), flip=flip)
+    prediction = Predictor(model).predict_batches(face_batches(images, batch_size), flip=flip)
     columns = table.assign(age=labels.age[:, 0])
     if "age" in prediction:
         predicted = prediction["age"]

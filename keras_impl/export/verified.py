@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from faces.errors import UserError
+from faces.images import face_batches
 from keras_impl.checkpoint import load_model
 from keras_impl.export.agreement import require_agreement
 from keras_impl.export.formats import FORMATS, REQUIREMENTS, require_packages, write_saved_model
@@ -62,7 +63,7 @@ def export_checkpoint(checkpoint, output, name, source, *, int8=False):
     with quiet():
         model = load_model(checkpoint)
     samples = load_samples(model, source, int8=int8)
-    expected = Predictor(model).predict_batches(_batches(samples.faces))
+    expected = Predictor(model).predict_batches(face_batches(samples.faces, BATCH_SIZE))
     with staged(output) as (path, scratch):
         with _conversion(name):
             write_saved_model(model, scratch)
@@ -81,12 +82,8 @@ def export_checkpoint(checkpoint, output, name, source, *, int8=False):
 def predict(run, faces):
     """Predictions of faces (N, S, S, 3) as {name: array}, the first on its own: a file that takes batches of one size
     only fails."""
-    parts = [run(batch) for batch in (faces[:1], *_batches(faces[1:]))]
+    parts = [run(batch) for batch in (faces[:1], *face_batches(faces[1:], BATCH_SIZE))]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _batches(faces):
-    return (faces[start : start + BATCH_SIZE] for start in range(0, len(faces), BATCH_SIZE))
 
 
 def _decode(model):

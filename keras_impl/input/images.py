@@ -49,11 +49,6 @@ class FaceImages:
             face[:] = self._read(row)
         return faces
 
-    def batches(self, batch_size):
-        """All faces in order, at most `batch_size` at a time."""
-        rows = np.arange(len(self))
-        return (self[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
-
     def _read(self, row):
         return read_and_resize(self.paths[row], self.size)
 

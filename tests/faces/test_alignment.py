@@ -14,10 +14,11 @@ from faces.alignment import (
     align_face,
     can_align,
     can_cut,
+    cut_box,
     cut_face,
     fit_similarity,
 )
-from faces.detection import Face, crop_face
+from faces.detection import Face
 from faces.errors import UserError
 from faces.images import resize_rgb
 
@@ -247,6 +248,67 @@ def test_impossible_margin(margin):
         CropGeometry(margin)
 
 
+# === cut_box ===
+
+
+@pytest.mark.parametrize(
+    ("box", "margin"),
+    [
+        ((10, 12, 30, 40), 0.0),
+        ((10, 12, 30, 40), 0.4),
+        ((-15, -3, 20, 25), 0.4),
+        ((40, 30, 75, 60), 1.0),
+        ((-50, -50, 200, 200), 0.0),
+        ((10.2, 12.7, 29.9, 40.4), 0.25),
+    ],
+)
+def test_crop_equals_the_picture_with_a_replicated_border(box, margin):
+    image = noise(50, 60)
+    pad = 400
+    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    x1, y1, x2, y2 = box
+    add_x, add_y = margin * (x2 - x1), margin * (y2 - y1)
+    left, top, right, bottom = np.rint([x1 - add_x, y1 - add_y, x2 + add_x, y2 + add_y]).astype(int) + pad
+    np.testing.assert_array_equal(cut_box(image, box, margin), padded[top:bottom, left:right])
+
+
+def test_crop_has_the_margin_on_each_side():
+    assert cut_box(noise(500, 500), (200, 100, 300, 150), 0.4).shape == (90, 180, 3)
+
+
+def test_crop_does_not_share_memory():
+    image = noise(50, 60)
+    assert not np.shares_memory(image, cut_box(image, (5, 5, 20, 20), 0))
+
+
+def test_thinnest_box_gives_a_pixel():
+    assert cut_box(noise(50, 60), (5.1, 5.1, 5.2, 5.2), 0).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("box", "margin", "message"),
+    [
+        ((5, 5, 5, 10), 0.4, "x1 < x2"),
+        ((5, 10, 8, 5), 0.4, "y1 < y2"),
+        ((5, 5, np.nan, 10), 0.4, "finite"),
+        ((5, 5, 9, np.inf), 0.4, "finite"),
+        ((5, 5, 9, 9), -0.1, "margin"),
+        ((5, 5, 9, 9), np.nan, "margin"),
+        ((61, 5, 70, 9), 0.0, "outside"),
+        ((5, -20, 9, -2), 0.0, "outside"),
+    ],
+)
+def test_bad_box_is_refused(box, margin, message):
+    with pytest.raises(UserError, match=message):
+        cut_box(noise(50, 60), box, margin)
+
+
+@pytest.mark.parametrize("image", [np.zeros((40, 40), np.uint8), np.zeros((40, 40, 3)), np.zeros((40, 0, 3), np.uint8)])
+def test_what_is_no_picture_is_not_cut(image):
+    with pytest.raises(UserError, match="uint8"):
+        cut_box(image, (0, 0, 1, 1), 0)
+
+
 # === cut_face ===
 
 
@@ -254,7 +316,7 @@ def test_impossible_margin(margin):
 def test_both_geometries(size):
     image = noise(120, 100)
     face = Face((20.2, 10, 70, 80), 1.0, turned(60, 0.2, (20, 20)))
-    expected = crop_face(image, face.box, 0.3), align_face(image, face.keypoints, 0.3)
+    expected = cut_box(image, face.box, 0.3), align_face(image, face.keypoints, 0.3)
     for aligned, crop in zip((False, True), expected):
         found = cut_face(image, face, CropGeometry(0.3, aligned), size)
         np.testing.assert_array_equal(found, crop if size is None else resize_rgb(crop, size))

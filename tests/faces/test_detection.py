@@ -1,4 +1,4 @@
-"""Face detection and the crop around a face."""
+"""Face detection."""
 
 import os
 import tarfile
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from faces import detection
-from faces.detection import DETECTORS, Face, crop_face, detect_faces
+from faces.detection import DETECTORS, Face, detect_faces
 from faces.errors import UserError
-from faces.images import read_rgb, resize_rgb
+from faces.images import read_rgb
 from faces.sample import draw_face
 
 # Numbers of the 68 FG-NET landmarks: the pupils, the tip of the nose, the corners of the mouth.
@@ -119,73 +119,11 @@ def test_shrunken_sides_scale_each_by_its_own_factor(monkeypatch):
 def test_what_is_no_picture_is_refused(image):
     with pytest.raises(UserError, match="uint8"):
         detect_faces(image)
-    with pytest.raises(UserError, match="uint8"):
-        crop_face(image, (0, 0, 1, 1))
 
 
 def test_face_is_frozen():
     with pytest.raises(FrozenInstanceError):
         Face((0, 0, 1, 1), 1.0).confidence = 0.5
-
-
-# === Crop ===
-
-
-@pytest.mark.parametrize(
-    ("box", "margin"),
-    [
-        ((10, 12, 30, 40), 0.0),
-        ((10, 12, 30, 40), 0.4),
-        ((-15, -3, 20, 25), 0.4),
-        ((40, 30, 75, 60), 1.0),
-        ((-50, -50, 200, 200), 0.0),
-        ((10.2, 12.7, 29.9, 40.4), 0.25),
-    ],
-)
-def test_crop_equals_the_picture_with_a_replicated_border(box, margin):
-    image = noise(50, 60)
-    pad = 400
-    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-    x1, y1, x2, y2 = box
-    add_x, add_y = margin * (x2 - x1), margin * (y2 - y1)
-    left, top, right, bottom = np.rint([x1 - add_x, y1 - add_y, x2 + add_x, y2 + add_y]).astype(int) + pad
-    np.testing.assert_array_equal(crop_face(image, box, margin), padded[top:bottom, left:right])
-
-
-def test_crop_has_the_margin_on_each_side():
-    assert crop_face(noise(500, 500), (200, 100, 300, 150), 0.4).shape == (90, 180, 3)
-
-
-def test_crop_is_squeezed_to_a_square():
-    image, box = noise(50, 60), (5, 5, 45, 25)
-    np.testing.assert_array_equal(crop_face(image, box, 0.4, size=16), resize_rgb(crop_face(image, box, 0.4), 16))
-
-
-def test_crop_does_not_share_memory():
-    image = noise(50, 60)
-    assert not np.shares_memory(image, crop_face(image, (5, 5, 20, 20), 0))
-
-
-def test_thinnest_box_gives_a_pixel():
-    assert crop_face(noise(50, 60), (5.1, 5.1, 5.2, 5.2), 0).shape == (1, 1, 3)
-
-
-@pytest.mark.parametrize(
-    ("box", "margin", "message"),
-    [
-        ((5, 5, 5, 10), 0.4, "x1 < x2"),
-        ((5, 10, 8, 5), 0.4, "y1 < y2"),
-        ((5, 5, np.nan, 10), 0.4, "finite"),
-        ((5, 5, 9, np.inf), 0.4, "finite"),
-        ((5, 5, 9, 9), -0.1, "margin"),
-        ((5, 5, 9, 9), np.nan, "margin"),
-        ((61, 5, 70, 9), 0.0, "outside"),
-        ((5, -20, 9, -2), 0.0, "outside"),
-    ],
-)
-def test_bad_box_is_refused(box, margin, message):
-    with pytest.raises(UserError, match=message):
-        crop_face(noise(50, 60), box, margin)
 
 
 # === Photographs ===

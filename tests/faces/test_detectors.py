@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faces import detection
-from faces.detection import Face, detect_faces, load_detector, read_rows
+from faces.detection import Face, detect_faces, load_detector, read_rows, try_detector
 from faces.errors import UserError
 from tests.faces.tiny_yunet import BOX, KEYPOINTS, STRIDE, make_tiny_yunet
 
@@ -230,3 +230,15 @@ def test_own_detector_sees_a_shrunken_picture(own):
         detect_faces(large, own("as_faces"))
     (face,) = detect_faces(large, own("as_rows"))
     assert face.box == (10, 12, 50, 72) and isinstance(face, Face)
+
+
+def test_detector_is_tried(tmp_path):
+    with pytest.raises(UserError, match="Unknown detector 'haar'"):
+        try_detector("haar")
+    with pytest.raises(UserError, match=r"gone\.py:detect cannot be imported"):
+        try_detector(f"{tmp_path / 'gone.py'}:detect")
+    (tmp_path / "fails.py").write_text("def detect(image):\n    raise RuntimeError('too dark')\n")
+    try_detector(f"{tmp_path / 'fails.py'}:detect")
+    (tmp_path / "answers.py").write_text("def detect(image):\n    return image\n")
+    with pytest.raises(UserError, match="Expected of a detector"):
+        try_detector(f"{tmp_path / 'answers.py'}:detect")

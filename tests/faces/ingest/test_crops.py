@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from faces.alignment import TEMPLATE, CropGeometry, align_face
-from faces.detection import DETECTORS, Face, crop_face, detect_faces
+from faces.alignment import TEMPLATE, CropGeometry, align_face, cut_box
+from faces.detection import DETECTORS, Face, detect_faces
 from faces.errors import UserError
 from faces.images import read_rgb
 from faces.ingest import crops
-from faces.ingest.crops import cut_crops, main_face, overlap, read_geometry
+from faces.ingest.crops import cut_crops, main_face, read_geometry
 from faces.sample import draw_face
 
 
@@ -36,7 +36,7 @@ def test_crop_is_cut_as_for_the_demo(tmp_path):
     make_picture(tmp_path / "deep" / "a.png")
     cut, rejected = cut_crops(table_of("deep/a.png"), tmp_path, geometry=CropGeometry(0.3))
     assert cut.to_dict("records") == [{"img_path": "crops/deep/a.png.jpg", "age": 1.0}] and rejected.empty
-    expected = crop_face(read_rgb(tmp_path / "deep" / "a.png"), (20.0, 10.0, 50.5, 45.25), 0.3)
+    expected = cut_box(read_rgb(tmp_path / "deep" / "a.png"), (20.0, 10.0, 50.5, 45.25), 0.3)
     crop = read_rgb(tmp_path / cut["img_path"][0])
     assert crop.shape == expected.shape
     assert np.abs(crop.astype(int) - expected).mean() < 4  # what JPEG loses on coloured noise
@@ -175,7 +175,7 @@ def test_detected_face_and_picture_without_one(drawn, monkeypatch):
     assert cut["img_path"].tolist() == ["crops/face.png.jpg"]
     assert rejected.to_dict("records") == [{"img_path": "grass.png", "reason": "no face found"}]
     (found,) = detect_faces(read_rgb(drawn / "face.png"))
-    expected = crop_face(read_rgb(drawn / "face.png"), found.box, 0.4)
+    expected = cut_box(read_rgb(drawn / "face.png"), found.box, 0.4)
     crop = read_rgb(drawn / "crops" / "face.png.jpg")
     assert crop.shape == expected.shape and np.abs(crop.astype(int) - expected).mean() < 4
     x1, y1, x2, y2 = found.box
@@ -256,18 +256,6 @@ def test_labelled_box_without_a_face(tmp_path, detector):
     # 1200 pixels of the face in a box of 4000, which is the least; a little more is too much.
     assert cut_aligned(tmp_path, (10.0, 10.0, 110.0, 50.0))[1] is None
     assert cut_aligned(tmp_path, (10.0, 10.0, 110.5, 50.0))[1] == "no face found in the labelled box"
-
-
-@pytest.mark.parametrize(
-    "other", [(0, 0, 10, 10), (5, 5, 15, 15), (2, 3, 7, 9), (-4, -4, 30, 30), (10, 0, 20, 10), (40, 40, 50, 50)]
-)
-def test_overlap_counts_shared_pixels(other):
-    grid = np.mgrid[-5:60, -5:60] + 0.5
-    masks = [
-        (grid[1] > x1) & (grid[1] < x2) & (grid[0] > y1) & (grid[0] < y2) for x1, y1, x2, y2 in ((0, 0, 10, 10), other)
-    ]
-    assert overlap((0, 0, 10, 10), other) == overlap(other, (0, 0, 10, 10))
-    assert overlap((0, 0, 10, 10), other) == pytest.approx((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
 
 
 def test_what_changes_the_crop_cuts_again(tmp_path, detector):

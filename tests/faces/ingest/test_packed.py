@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from faces.alignment import CropGeometry
 from faces.errors import UserError
-from faces.images import read_and_resize
+from faces.images import face_batches, read_and_resize
 from faces.ingest.crops import cut_crops
 from faces.ingest.packed import FOOTER, PackedFaces, PackedRows, open_pack, pack_path
 from faces.ingest.packing import BLOCK, pack_faces
@@ -114,8 +114,8 @@ def test_faces_are_those_of_decoding(images, packed):
     table, _, decoded = images
     assert (len(packed), packed.size, packed.db) == (COUNT, SIZE, "csv")
     np.testing.assert_array_equal(packed[np.arange(COUNT)], decoded)
-    np.testing.assert_array_equal(np.concatenate(list(packed.batches(50))), decoded)
-    assert [len(batch) for batch in packed.batches(256)] == [256, 20]
+    np.testing.assert_array_equal(np.concatenate(list(face_batches(packed, 50))), decoded)
+    assert [len(batch) for batch in face_batches(packed, 256)] == [256, 20]
     np.testing.assert_array_equal(np.load(packed.path, mmap_mode="r"), decoded)
     assert packed.rows_of(table.iloc[::-2]).tolist() == list(range(COUNT))[::-2]
 
@@ -129,7 +129,7 @@ def test_any_rows_in_any_order(images, packed, rows):
     assert found.dtype == np.uint8 and found.shape == (len(rows), SIZE, SIZE, 3)
     assert found.flags.c_contiguous and found.flags.writeable
     chosen = PackedRows([packed, packed], [index % COUNT, np.arange(3)])
-    np.testing.assert_array_equal(np.concatenate(list(chosen.batches(7))), images[2][[*rows, 0, 1, 2]])
+    np.testing.assert_array_equal(np.concatenate(list(face_batches(chosen, 7))), images[2][[*rows, 0, 1, 2]])
     np.testing.assert_array_equal(chosen.select(range(len(rows)))[:], found)
 
 
@@ -154,7 +154,7 @@ def test_several_packs_keep_their_order(images, tmp_path):
     expected = [4, 2, 49, 30, 30]
     np.testing.assert_array_equal(faces[np.arange(5)], decoded[expected])
     np.testing.assert_array_equal(faces.select([4, 0, 2])[np.array([2, 1, 0])], decoded[[49, 4, 30]])
-    assert len(faces.select([])) == 0 and list(faces.select([]).batches(8)) == []
+    assert len(faces.select([])) == 0 and list(face_batches(faces.select([]), 8)) == []
 
 
 def test_another_process_reads_the_same_faces(images, packed):

@@ -115,7 +115,7 @@ def test_no_pictures_give_an_empty_table(tmp_path, row_format):
 
 
 def test_parquet_of_several_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("faces.photos.rows.ROW_GROUP", 4)
+    monkeypatch.setattr("faces.photos.row_formats.ROW_GROUP", 4)
     write(tmp_path / "x.parquet", "parquet", picture_rows())
     assert read(tmp_path / "x.parquet", "parquet") == [row for picture in picture_rows() for row in picture]
 

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import pytest
 
+from faces.detection import NO_FACE
 from faces.errors import UserError
 from faces.photos import streaming
 from faces.photos.estimates import ROW_COLUMNS
 from faces.photos.paths import Picture, list_pictures
-from faces.photos.streaming import NO_FACE, check_detector, stream_estimates
+from faces.photos.streaming import stream_estimates
 from keras_impl.model import build_model
 from keras_impl.photos import PhotoPredictor
 from keras_impl.predictor import Predictor
@@ -230,16 +231,6 @@ def test_picture_that_leaves_no_memory_is_a_row_with_the_reason(photos, save, mo
     monkeypatch.setattr(streaming, "read_rgb", read)
     results = list(stream_estimates([Picture("huge.png", "huge.png"), Picture("b", "b")], photos))
     assert [result.error for result in results] == ["MemoryError: 9 GB", NO_FACE]
-
-
-def test_detector_is_tried_before_the_pictures(detector, tmp_path):
-    check_detector(detector)
-    with pytest.raises(UserError, match="Unknown detector 'haar'"):
-        check_detector("haar")
-    with pytest.raises(UserError, match=r"gone\.py:detect cannot be imported"):
-        check_detector(f"{tmp_path / 'gone.py'}:detect")
-    (tmp_path / "fails.py").write_text("def detect(image):\n    raise RuntimeError('too dark')\n")
-    check_detector(f"{tmp_path / 'fails.py'}:detect")
 
 
 def test_weights_without_numbers_are_refused(photos):

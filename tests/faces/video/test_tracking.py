@@ -5,7 +5,7 @@ import pytest
 
 from faces.detection import Face
 from faces.photos.estimates import FaceEstimate
-from faces.video.tracking import MAX_GAP, MAX_MISSED, MEMORY, EstimateMean, Motion, Tracker, box_iou
+from faces.video.tracking import MAX_GAP, MAX_MISSED, MEMORY, EstimateMean, Motion, Tracker
 
 STEP = 0.1  # seconds between two frames
 
@@ -29,22 +29,6 @@ def follow(film):
                 if face.face.box == estimate.face.box:
                     numbers.setdefault(face.age, set()).add(number)
     return numbers, tracker
-
-
-# === Overlap ===
-
-
-def test_iou_by_hand():
-    first = [(0, 0, 10, 10), (0, 0, 4, 5)]
-    second = [(5, 5, 15, 15), (10, 0, 20, 10), (0, 0, 10, 10)]
-    # 25 / 175; touching; the same; 0 (apart); 0; 20 / 100
-    np.testing.assert_allclose(box_iou(first, second), [[1 / 7, 0, 1], [0, 0, 0.2]])
-
-
-def test_iou_of_nothing():
-    assert box_iou([], [(0, 0, 1, 1)]).shape == (0, 1)
-    assert box_iou([(0, 0, 1, 1)], []).shape == (1, 0)
-    np.testing.assert_array_equal(box_iou([(1, 1, 1, 1)], [(1, 1, 1, 1)]), [[0.0]])
 
 
 # === Motion ===
@@ -257,3 +241,10 @@ def test_confidence_of_zero_counts_still():
     mean = EstimateMean()
     mean.add(seen(0, 40.0, confidence=0.0))
     assert mean.estimate(None).age == 40.0
+
+
+def test_face_that_has_left_the_picture_is_gone():
+    tracker = Tracker()
+    for seconds, x in ((0.0, 300), (1.0, 340)):
+        tracker.update([FaceEstimate(face=Face((x, 40, x + 100, 140), 1.0))], seconds)
+    assert [len(tracker.visible_faces(seconds, (480, 360))) for seconds in (1.0, 4.4, 4.6)] == [1, 1, 0]
