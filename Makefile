@@ -21,16 +21,19 @@ help:
 train: $(VENV)/.installed-runtime
 	$(RUN) train.py $(ARGS)
 
+# Two processes: most tests wait for one core to trace a model. A file stays in one, which shares its fixtures; the
+# order of the files is that of tests/conftest.py, the longest first.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+
 # The parity part runs first under the torch backend, so that the summary of the full run is what is printed last.
-# Two processes: most tests wait for one core to trace a model. A file stays in one, which shares its fixtures.
 test: parity-torch
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest $(PARALLEL)
 
 test-all: parity-torch
-	$(RUN) -m pytest -n 2 --dist loadfile -m ""
+	$(RUN) -m pytest $(PARALLEL) -m ""
 
 parity-torch: $(VENV)/.installed-dev
-	KERAS_BACKEND=torch $(RUN) -m pytest -q parity_tests -m "not backbone and not slow"
+	KERAS_BACKEND=torch $(RUN) -m pytest -q -n 2 parity_tests -m "not backbone and not slow"
 
 # jax computes in float32 unless told otherwise; parity_tests/test_methods.py checks that it was.
 test-jax: $(VENV)/.installed-jax

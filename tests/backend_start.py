@@ -1,6 +1,6 @@
 """A process of another backend of Keras, in which TensorFlow is not installed and the word Tiny is a backbone.
 
-python tests/backend_start.py SCRIPT [ARGUMENT ...] runs a script of the repository there.
+python -m tests.backend_start SCRIPT [ARGUMENT ...] runs a script of the repository there.
 """
 
 import runpy
@@ -27,6 +27,7 @@ def tiny(*, include_top, weights, input_tensor, pooling):
     """A backbone that compiles in seconds and holds a BatchNormalization."""
     import keras
 
+    assert not include_top and pooling == "avg"
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(input_tensor)
     maps = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(scaled)
     return keras.Model(input_tensor, keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(maps)))
@@ -36,7 +37,6 @@ def prepare():
     """Hide TensorFlow, then make Tiny known."""
     sys.meta_path[sys.meta_path.index(PathFinder)] = _WithoutTensorFlow()
     assert find_spec("tensorflow") is None and "tensorflow" not in sys.modules
-    sys.path.insert(0, str(ROOT))
     from keras_impl.backbones import BACKBONES, Backbone
 
     BACKBONES["Tiny"] = Backbone(tiny, min_size=16)

@@ -1,5 +1,7 @@
 """What test files share: a process ready for both frameworks, a small face set, a tiny backbone, a trained run."""
 
+import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -28,19 +30,71 @@ SHORT_RUN = (
     "train.batch_size=16",
     "run.bootstrap=50",
 )
+# The files that take longest, longest first: begun last, one of them would leave the other process without work.
+LONGEST = (
+    "tests/test_readme.py",
+    "tests/test_train.py",
+    "parity_tests/test_backbones.py",
+    "parity_tests/test_trajectory.py",
+    "tests/keras_impl/experiment/test_run.py",
+    "tests/keras_impl/experiment/test_folds.py",
+    "tests/test_evaluate.py",
+    "tests/keras_impl/web/test_server.py",
+    "tests/test_train_resume.py",
+    "tests/test_train_errors.py",
+    "tests/test_export.py",
+    "tests/keras_impl/input/test_packed.py",
+    "tests/test_create_db.py",
+    "tests/test_demo.py",
+    "tests/keras_impl/export/test_heads.py",
+    "tests/keras_impl/test_method_recovery.py",
+    "tests/test_demo_video.py",
+    "tests/keras_impl/web/test_browser.py",
+    "tests/test_benchmarks.py",
+    "tests/test_predict.py",
+    "tests/test_train_backends.py",
+    "tests/test_create_db_pack.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, each whole; the order of the others is theirs."""
+    place = {ROOT / name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")
-def face_folder(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """fn(name, make) -> a folder that `make(folder)` filled once for all processes of this test run."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def prepare(name, make):
+        folder, done = base / name, base / f"{name}.done"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return prepare
+
+
+@pytest.fixture(scope="session")
+def face_folder(made_once):
     """A working directory with 96 synthetic faces in data/sample and their table in meta/sample.csv."""
     from faces.ingest.tables import ingest
     from faces.label_files.label_table import write_table
 
-    folder = tmp_path_factory.mktemp("faces")
-    table, rejected = ingest("sample", folder / "data" / "sample", count=FACES)
-    assert len(table) == FACES and not len(rejected)
-    write_table(table, folder / "meta" / "sample.csv")
-    return folder
+    def draw(folder):
+        table, rejected = ingest("sample", folder / "data" / "sample", count=FACES)
+        assert len(table) == FACES and not len(rejected)
+        write_table(table, folder / "meta" / "sample.csv")
+
+    return made_once("faces", draw)
 
 
 @pytest.fixture
@@ -52,33 +106,30 @@ def in_face_folder(face_folder, tmp_path, monkeypatch):
     return tmp_path
 
 
+def know_tiny_backbone(patch):
+    from keras_impl.backbones import BACKBONES, Backbone
+    from tests.backend_start import tiny
+
+    patch.setitem(BACKBONES, "Tiny", Backbone(tiny, min_size=16))
+
+
 @pytest.fixture
 def tiny_backbone(monkeypatch):
     """Makes the word Tiny a backbone of this process: it trains in seconds and holds a BatchNormalization."""
-    import keras
-
-    from keras_impl.backbones import BACKBONES, Backbone
-
-    def tiny(*, include_top, weights, input_tensor, pooling):
-        assert not include_top and pooling == "avg"
-        scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(input_tensor)
-        maps = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(scaled)
-        features = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(maps))
-        return keras.Model(input_tensor, features)
-
-    monkeypatch.setitem(BACKBONES, "Tiny", Backbone(tiny, min_size=16))
+    know_tiny_backbone(monkeypatch)
     return "Tiny"
+
+
+def make_run_config(*overrides):
+    """(values, text): src/config.yaml for a run of seconds, changed as on the command line."""
+    short = ("model.model_name=Tiny", "model.weights=null", "model.img_size=16", "train.verbose=0")
+    return changed_values(*SHORT_RUN[1:], *short, *overrides)
 
 
 @pytest.fixture
 def run_config(in_face_folder, tiny_backbone):
-    """fn(*overrides) -> (values, text): src/config.yaml for a run of seconds, changed as on the command line."""
-    short = ("model.model_name=Tiny", "model.weights=null", "model.img_size=16", "train.verbose=0")
-
-    def make(*overrides):
-        return changed_values(*SHORT_RUN[1:], *short, *overrides)
-
-    return make
+    """fn(*overrides) -> (values, text) of a run on the faces of the working directory, see `make_run_config`."""
+    return make_run_config
 
 
 @pytest.fixture
@@ -107,27 +158,53 @@ def start():
 
 
 @pytest.fixture(scope="session")
-def trained(face_folder, tmp_path_factory):
-    """One short run of train.py in its own process, without a way to the internet: `folder`, `run`, `process`."""
-    folder = tmp_path_factory.mktemp("trained")
-    for name in ("data", "meta"):
-        shutil.copytree(face_folder / name, folder / name)
-    # A run that does not ask for it must not even import wandb.
-    (folder / "shadow").mkdir()
-    (folder / "shadow" / "wandb.py").write_text("raise SystemExit('wandb was imported')\n")
-    process = run_script(
-        "train.py",
-        *SHORT_RUN,
-        "train.verbose=1",
-        "train.tensorboard=true",
-        folder=folder,
-        KERAS_HOME=str(folder / "keras"),
-        PYTHONPATH=str(folder / "shadow"),
-        **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
-    )
-    assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-4000:]
-    (run,) = (folder / "runs").iterdir()
-    return SimpleNamespace(folder=folder, run=run, process=process)
+def trained(face_folder, made_once):
+    """One short run of train.py in its own process, without a way to the internet: `folder`, `run`, `stdout`."""
+
+    def train(folder):
+        for name in ("data", "meta"):
+            shutil.copytree(face_folder / name, folder / name)
+        # A run that does not ask for it must not even import wandb.
+        (folder / "shadow").mkdir()
+        (folder / "shadow" / "wandb.py").write_text("raise SystemExit('wandb was imported')\n")
+        process = run_script(
+            "train.py",
+            *SHORT_RUN,
+            "train.verbose=1",
+            "train.tensorboard=true",
+            folder=folder,
+            KERAS_HOME=str(folder / "keras"),
+            PYTHONPATH=str(folder / "shadow"),
+            **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
+        )
+        assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-4000:]
+        (run,) = (folder / "runs").iterdir()
+        record(folder).write_text(json.dumps({"run": run.name, "stdout": process.stdout}))
+
+    def record(folder):
+        return folder.with_suffix(".json")
+
+    folder = made_once("trained", train)
+    told = json.loads(record(folder).read_text())
+    return SimpleNamespace(folder=folder, run=folder / "runs" / told["run"], stdout=told["stdout"])
+
+
+@pytest.fixture(scope="session")
+def tiny_run(face_folder, made_once):
+    """Run folder of one short training of the tiny backbone on the faces of `face_folder`; nothing may change it."""
+    from keras_impl.experiment.run import run
+
+    def train(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            know_tiny_backbone(patch)
+            patch.chdir(folder)
+            for name in ("data", "meta"):
+                Path(name).symlink_to(face_folder / name)
+            values, text = make_run_config("model.img_size=32")
+            run(values, config_text=text)
+
+    (folder,) = (made_once("tiny", train) / "runs").iterdir()
+    return folder
 
 
 @pytest.fixture

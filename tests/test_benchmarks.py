@@ -163,10 +163,10 @@ def test_peak_memory_is_the_childs():
     assert 3000 <= sizes[3000][1] < 6000 and sizes[0][1] < 3000
 
 
-def test_result_of_a_run_is_read_from_its_test_part(trained):
-    result = method_benchmark.read_run(trained.run)
-    summary = json.loads((trained.run / "test" / "metrics.json").read_text())
-    history = pd.read_csv(trained.run / "history.csv")
+def test_result_of_a_run_is_read_from_its_test_part(tiny_run):
+    result = method_benchmark.read_run(tiny_run)
+    summary = json.loads((tiny_run / "test" / "metrics.json").read_text())
+    history = pd.read_csv(tiny_run / "history.csv")
     assert result["age_mae"] == summary["age_mae"]["value"] and result["n"] == summary["n"]
     assert result["trivial_age_mae"] == summary["trivial"]["age_mae"]
     assert result["epoch_seconds"] == history["seconds"].iloc[1]  # two epochs, the first one traces

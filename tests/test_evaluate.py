@@ -27,10 +27,10 @@ SHOWN = (
 
 
 @pytest.fixture
-def evaluated(trained, tmp_path, monkeypatch, capsys):
+def evaluated(face_folder, tmp_path, monkeypatch, capsys):
     """fn(*arguments) -> (report folder, text) of evaluate.py in this process, in a directory that sees the faces."""
     for name in ("data", "meta"):
-        (tmp_path / name).symlink_to(trained.folder / name)
+        (tmp_path / name).symlink_to(face_folder / name)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -45,7 +45,7 @@ def evaluated(trained, tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def refused(trained, tmp_path, monkeypatch, capsys):
+def refused(tmp_path, monkeypatch, capsys):
     """fn(*arguments) -> the error line of an evaluate.py that refused them and wrote nothing."""
     monkeypatch.chdir(tmp_path)
 
@@ -80,16 +80,16 @@ def test_test_part_is_that_of_the_training(start, trained):
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_other_parts(trained, evaluated, part):
-    report, text = evaluated("--checkpoint", trained.run / "model.keras", "--split", part, "--output_dir", f"on_{part}")
-    split = pd.read_csv(trained.run / "split.csv")
+def test_other_parts(tiny_run, evaluated, part):
+    report, text = evaluated("--checkpoint", tiny_run / "model.keras", "--split", part, "--output_dir", f"on_{part}")
+    split = pd.read_csv(tiny_run / "split.csv")
     predictions = pd.read_csv(report / "predictions.csv")
     assert set(predictions["img_path"]) == set(split.loc[split["split"] == part, "img_path"])
     assert f"on sample, {part} part" in text
 
 
-def test_numbers_agree_with_the_predictions(trained, evaluated):
-    report, text = evaluated("--checkpoint", trained.run / "model.keras", "--split", "all", "--batch_size", 7)
+def test_numbers_agree_with_the_predictions(tiny_run, evaluated):
+    report, text = evaluated("--checkpoint", tiny_run / "model.keras", "--split", "all", "--batch_size", 7)
     predictions = pd.read_csv(report / "predictions.csv")
     metrics = json.loads((report / "metrics.json").read_text())
     error = (predictions["predicted_age"] - predictions["age"]).abs()
@@ -136,7 +136,7 @@ def test_every_metric_of_the_shipped_model(evaluated):
     assert (table["crps"] <= table["absolute_error"]).mean() > 0.6  # what a distribution knows more than its mean
 
 
-def test_own_data_with_broken_images_and_unknown_labels(trained, evaluated, tmp_path):
+def test_own_data_with_broken_images_and_unknown_labels(tiny_run, evaluated, tmp_path):
     table = pd.read_csv("meta/sample.csv").drop(columns="sha256").head(12)
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -148,7 +148,7 @@ def test_own_data_with_broken_images_and_unknown_labels(trained, evaluated, tmp_
     table.loc[[3], "age"] = None
     table.to_csv(tmp_path / "labels.csv", index=False)
     report, text = evaluated(
-        *("--checkpoint", trained.run / "model.keras", "--db", "csv", "--csv", "labels.csv"),
+        *("--checkpoint", tiny_run / "model.keras", "--db", "csv", "--csv", "labels.csv"),
         *("--root", "photos", "--split", "all"),
     )
     metrics = json.loads((report / "metrics.json").read_text())
@@ -156,8 +156,8 @@ def test_own_data_with_broken_images_and_unknown_labels(trained, evaluated, tmp_
     assert "2 unusable images left out" in text
 
 
-def test_limit_takes_that_many(trained, evaluated):
-    report, _ = evaluated("--checkpoint", trained.run / "model.keras", "--split", "all", "--limit", 5)
+def test_limit_takes_that_many(tiny_run, evaluated):
+    report, _ = evaluated("--checkpoint", tiny_run / "model.keras", "--split", "all", "--limit", 5)
     assert len(pd.read_csv(report / "predictions.csv")) == 5
 
 
@@ -179,8 +179,8 @@ def test_limit_takes_that_many(trained, evaluated):
         (["--checkpoint", "MODEL", "gone.keras"], ["error: ", "gone.keras does not exist"]),
     ],
 )
-def test_bad_argument(trained, refused, arguments, parts):
-    line = refused(*(str(trained.run / "model.keras") if word == "MODEL" else word for word in arguments))
+def test_bad_argument(tiny_run, refused, arguments, parts):
+    line = refused(*(str(tiny_run / "model.keras") if word == "MODEL" else word for word in arguments))
     for part in parts:
         assert part in line
 
@@ -197,8 +197,8 @@ def test_bad_argument(trained, refused, arguments, parts):
         (["--age_label", "apparent"], "sample has no apparent age. Expected --age_label real"),
     ],
 )
-def test_division_that_does_not_fit(trained, in_face_folder, monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--checkpoint", str(trained.run / "model.keras"), *arguments])
+def test_division_that_does_not_fit(tiny_run, in_face_folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--checkpoint", str(tiny_run / "model.keras"), *arguments])
     with pytest.raises(SystemExit) as stopped:
         run_main(evaluate.main)
     lines = capsys.readouterr().err.splitlines()
@@ -206,11 +206,11 @@ def test_division_that_does_not_fit(trained, in_face_folder, monkeypatch, capsys
     assert not Path("runs").exists()
 
 
-def test_one_fold_of_another_protocol(trained, evaluated):
+def test_one_fold_of_another_protocol(tiny_run, evaluated):
     tested = [
         set(pd.read_csv(evaluated(*arguments)[0] / "predictions.csv")["img_path"])
         for arguments in (
-            ("--checkpoint", trained.run / "model.keras", "--protocol", "k_fold", "--fold", fold, "--output_dir", fold)
+            ("--checkpoint", tiny_run / "model.keras", "--protocol", "k_fold", "--fold", fold, "--output_dir", fold)
             for fold in "013"
         )
     ]
@@ -235,12 +235,12 @@ def test_mirror_images(evaluated):
     assert json.loads((both / "metrics.json").read_text())["test_time_augmentation"] == "mirror image"
 
 
-def test_comparison_on_the_same_images(trained, evaluated):
+def test_comparison_on_the_same_images(tiny_run, evaluated):
     """Rows are those that neither training saw: the shipped model never saw the sample, so all of the test part."""
-    report, text = evaluated("--checkpoint", trained.run / "model.keras", SHIPPED)
-    first, second = (report / name for name in (trained.run.name, SHIPPED.stem))
+    report, text = evaluated("--checkpoint", tiny_run / "model.keras", SHIPPED)
+    first, second = (report / name for name in (tiny_run.name, SHIPPED.stem))
     rows = [pd.read_csv(folder / "predictions.csv") for folder in (first, second)]
-    split = pd.read_csv(trained.run / "split.csv")
+    split = pd.read_csv(tiny_run / "split.csv")
     assert set(rows[0]["img_path"]) <= set(split.loc[split["split"] == "test", "img_path"])
     difference = rows[0]["absolute_error"].mean() - rows[1]["absolute_error"].mean()
     content = json.loads((report / "metrics.json").read_text())
@@ -254,9 +254,9 @@ def test_comparison_on_the_same_images(trained, evaluated):
     assert "Differences on the same images" in text
 
 
-def test_comparison_with_a_checkpoint_that_never_saw_the_set(trained, evaluated):
+def test_comparison_with_a_checkpoint_that_never_saw_the_set(tiny_run, evaluated):
     """All that the other one has in its test part: nobody divided the set for the one that never saw it."""
-    path = trained.run / "model.keras"
+    path = tiny_run / "model.keras"
     alone, _ = evaluated("--checkpoint", path, "--output_dir", "alone")
     both, _ = evaluated("--checkpoint", SHIPPED, path, "--output_dir", "both")
     tested = pd.read_csv(both / "predictions.csv")
@@ -276,16 +276,16 @@ def damaged(path, target):
 
 
 @pytest.mark.parametrize("more", [[], ["--calibrate"]])
-def test_damaged_weights_are_an_error(trained, in_face_folder, monkeypatch, capsys, more):
-    path = damaged(trained.run / "model.keras", in_face_folder / "model.keras")
+def test_damaged_weights_are_an_error(tiny_run, in_face_folder, monkeypatch, capsys, more):
+    path = damaged(tiny_run / "model.keras", in_face_folder / "model.keras")
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "--checkpoint", str(path), *more])
     with pytest.raises(SystemExit):
         run_main(evaluate.main)
     assert "predicts no number for" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_calibration_changes_all_checkpoints_or_none(trained, in_face_folder, monkeypatch, capsys):
-    first = Path(shutil.copy(trained.run / "model.keras", in_face_folder / "first.keras"))
+def test_calibration_changes_all_checkpoints_or_none(tiny_run, in_face_folder, monkeypatch, capsys):
+    first = Path(shutil.copy(tiny_run / "model.keras", in_face_folder / "first.keras"))
     second = damaged(first, in_face_folder / "second.keras")
     before = first.read_bytes()
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "--checkpoint", str(first), str(second), "--calibrate", "0.5"])
@@ -294,10 +294,10 @@ def test_calibration_changes_all_checkpoints_or_none(trained, in_face_folder, mo
     assert first.read_bytes() == before
 
 
-def test_images_of_the_calibration_are_not_in_its_coverage(trained, tmp_path, evaluated):
-    path = shutil.copy(trained.run / "model.keras", tmp_path / "model.keras")
+def test_images_of_the_calibration_are_not_in_its_coverage(tiny_run, tmp_path, evaluated):
+    path = shutil.copy(tiny_run / "model.keras", tmp_path / "model.keras")
     report, text = evaluated("--checkpoint", path, "--calibrate", 0.5, "--split", "all")
-    split = pd.read_csv(trained.run / "split.csv").set_index("img_path")["split"]
+    split = pd.read_csv(tiny_run / "split.csv").set_index("img_path")["split"]
     rows = pd.read_csv(report / "predictions.csv")
     assert rows["in_conformal"].isna().equals(rows["img_path"].map(split) == "val")
     assert rows["conformal_low"].notna().all()
@@ -305,15 +305,15 @@ def test_images_of_the_calibration_are_not_in_its_coverage(trained, tmp_path, ev
     assert f"age intervals: 50%, calibrated on {(split == 'val').sum()} val images of sample" in text
 
 
-def test_unseen_images_of_one_checkpoint(trained, evaluated):
-    report, text = evaluated("--checkpoint", trained.run / "model.keras", "--split", "unseen")
-    split = pd.read_csv(trained.run / "split.csv")
+def test_unseen_images_of_one_checkpoint(tiny_run, evaluated):
+    report, text = evaluated("--checkpoint", tiny_run / "model.keras", "--split", "unseen")
+    split = pd.read_csv(tiny_run / "split.csv")
     tested = set(pd.read_csv(report / "predictions.csv")["img_path"])
     assert tested == set(split.loc[split["split"] != "train", "img_path"]) and "unseen part" in text
 
 
-def test_calibrated_intervals_are_stored_and_reported(trained, tmp_path, evaluated):
-    path = shutil.copy(trained.run / "model.keras", tmp_path / "model.keras")
+def test_calibrated_intervals_are_stored_and_reported(tiny_run, tmp_path, evaluated):
+    path = shutil.copy(tiny_run / "model.keras", tmp_path / "model.keras")
     report, text = evaluated("--checkpoint", path, "--calibrate", 0.8)
     assert "calibrated for 80% coverage" in text and "stored in the checkpoint" in text
     again, text = evaluated("--checkpoint", path, "--output_dir", "again")
@@ -325,10 +325,10 @@ def test_calibrated_intervals_are_stored_and_reported(trained, tmp_path, evaluat
     assert (report / "predictions.csv").read_text() == (again / "predictions.csv").read_text()
 
 
-def test_apparent_and_real_age_by_the_short_name(start, trained, tmp_path):
+def test_apparent_and_real_age_by_the_short_name(start, tiny_run, face_folder, tmp_path):
     """A folder in the layout of APPA-REAL, of drawn faces: ingested, evaluated, both errors and the votes shown."""
     root = tmp_path / "data" / "appa-real-release"
-    names = sorted((trained.folder / "data" / "sample").glob("*.jpg"))
+    names = sorted((face_folder / "data" / "sample").glob("*.jpg"))
     for part in ("train", "valid", "test"):
         (root / part).mkdir(parents=True)
         lines = ["file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age"]
@@ -339,7 +339,7 @@ def test_apparent_and_real_age_by_the_short_name(start, trained, tmp_path):
         (root / f"gt_avg_{part}.csv").write_text("\n".join(lines) + "\n")
     for script, arguments in (
         ("create_db.py", ("--db", "appa_real")),
-        ("evaluate_appa_real.py", ("--checkpoint", trained.run / "model.keras", "--output_dir", "report")),
+        ("evaluate_appa_real.py", ("--checkpoint", tiny_run / "model.keras", "--output_dir", "report")),
     ):
         done = start(script, *arguments, folder=tmp_path)
         assert done.returncode == 0, done.stderr[-2000:]
@@ -353,11 +353,11 @@ def test_apparent_and_real_age_by_the_short_name(start, trained, tmp_path):
     assert "apparent" in done.stdout and "epsilon" in done.stdout
 
 
-def test_crops_that_differ_from_those_of_the_training_are_told(trained, tmp_path, evaluated):
+def test_crops_that_differ_from_those_of_the_training_are_told(face_folder, tmp_path, evaluated):
     root = tmp_path / "heads"
     for folder in ("images", "points"):
         (root / folder).mkdir(parents=True)
-    for index, path in enumerate(sorted((trained.folder / "data" / "sample").glob("*.jpg"))[:12]):
+    for index, path in enumerate(sorted((face_folder / "data" / "sample").glob("*.jpg"))[:12]):
         shutil.copy(path, root / "images" / f"{index:03d}A{30 + index}.JPG")
         points = "\n".join(f"{40 + 20 * (i % 5)} {50 + 15 * (i % 7)}" for i in range(68))
         (root / "points" / f"{index:03d}a{30 + index}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
@@ -386,12 +386,12 @@ def test_checkpoint_of_another_program(refused, tmp_path):
     assert refused("--checkpoint", "other.keras") == "error: other.keras is not a .keras checkpoint of this program."
 
 
-def test_label_that_no_row_has(trained, evaluated, tmp_path):
+def test_label_that_no_row_has(tiny_run, evaluated, tmp_path):
     """A table of genders still measures the gender; the ages are predicted, and their error is unknown."""
     table = pd.read_csv("meta/sample.csv")[["img_path", "gender"]].head(8)
     table.to_csv(tmp_path / "labels.csv", index=False)
     report, _ = evaluated(
-        *("--checkpoint", trained.run / "model.keras", "--db", "csv", "--csv", "labels.csv"),
+        *("--checkpoint", tiny_run / "model.keras", "--db", "csv", "--csv", "labels.csv"),
         *("--root", "data/sample", "--split", "all"),
     )
     metrics = json.loads((report / "metrics.json").read_text())

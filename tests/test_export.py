@@ -102,7 +102,7 @@ def test_command_says_one_line(start, checkpoint):
 
 
 @pytest.mark.slow
-def test_onnx_graph_is_lean(face_folder, monkeypatch):
+def test_onnx_graph_is_lean(in_face_folder):
     """Fresh statistics are the hardest case: there a convolution is followed by the number of a hard swish."""
     import onnx
     import onnxruntime
@@ -110,7 +110,6 @@ def test_onnx_graph_is_lean(face_folder, monkeypatch):
     from keras_impl.checkpoint import save_model
     from keras_impl.model import build_model
 
-    monkeypatch.chdir(face_folder)
     save_model(build_model(image_size=64, outputs=("age",)), "fresh.keras")
     run("fresh.keras", "onnx")
     kinds = [node.op_type for node in onnx.load("model.onnx").graph.node]

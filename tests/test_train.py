@@ -40,12 +40,12 @@ def test_nothing_but_the_run_folder_is_written(trained):
 def test_start_without_a_download_says_so(trained):
     """model.weights=auto with no way out: the training starts from scratch, and screen and run folder tell."""
     sentence = "from scratch, the ImageNet weights cannot be had ("
-    assert f"Weights: {sentence}" in trained.process.stdout
+    assert f"Weights: {sentence}" in trained.stdout
     assert json.loads((trained.run / "run.json").read_text())["weights"].startswith(sentence)
 
 
 def test_progress_bar_shows_time_and_metrics(trained):
-    screen = re.sub(r"\x1b\[\d+m|\x08", "", trained.process.stdout)
+    screen = re.sub(r"\x1b\[\d+m|\x08", "", trained.stdout)
     assert "Epoch 1/2" in screen and "Epoch 2/2" in screen
     metrics = r"age_mae: \d+\.\d+ - gender_accuracy: [01]\.\d+ - loss: \d+\.\d+"
     # Behind the bar of an unfinished epoch stands the time it will still take.
@@ -55,8 +55,8 @@ def test_progress_bar_shows_time_and_metrics(trained):
 
 
 def test_result_is_printed_with_intervals(trained):
-    assert re.search(r"age MAE \(years\) +\d+\.\d+ +\d+\.\d+ to \d+\.\d+ +\d+ +\d+\.\d+", trained.process.stdout)
-    assert trained.process.stdout.splitlines()[-1] == f"Checkpoint: runs/{trained.run.name}/model.keras"
+    assert re.search(r"age MAE \(years\) +\d+\.\d+ +\d+\.\d+ to \d+\.\d+ +\d+ +\d+\.\d+", trained.stdout)
+    assert trained.stdout.splitlines()[-1] == f"Checkpoint: runs/{trained.run.name}/model.keras"
 
 
 def test_history_has_every_epoch(trained):

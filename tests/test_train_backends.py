@@ -14,7 +14,7 @@ import pytest
 from keras_impl.checkpoint import load_model
 from keras_impl.predictor import Predictor
 
-TESTS = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 SHORT = (
     "model.model_name=Tiny",
     "model.weights=null",
@@ -42,14 +42,14 @@ BACKENDS = [pytest.param("jax", marks=needs_jax), "torch"]
 
 
 def python(*arguments, backend, folder, **environment):
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(TESTS), **environment}
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def results(program, *, backend, folder, **environment):
-    """What a program prints as JSON in its last line, after `from backend_start import prepare, train; prepare()`."""
-    start = f"import json\nfrom backend_start import prepare, train\nprepare()\nSHORT = {SHORT!r}\n"
+    """What a program prints as JSON in its last line; it begins prepared, with `train` and SHORT."""
+    start = f"import json\nfrom tests.backend_start import prepare, train\nprepare()\nSHORT = {SHORT!r}\n"
     done = python("-c", start + program, backend=backend, folder=folder, **environment)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -58,7 +58,8 @@ def results(program, *, backend, folder, **environment):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_script_trains_without_tensorflow(backend, in_face_folder):
     done = python(
-        TESTS / "backend_start.py",
+        "-m",
+        "tests.backend_start",
         "train.py",
         *SHORT,
         "train.epochs=2",
