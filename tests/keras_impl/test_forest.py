@@ -1,4 +1,4 @@
-"""Soft trees against loops over paths and leaves, and the leaf update inside a real training."""
+"""Routes, leaf updates and their callback against a loop over samples, trees and leaves."""
 
 import keras
 import numpy as np
@@ -7,16 +7,30 @@ import tensorflow as tf
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from faces.errors import UserError
-from keras_impl.fits import fit_leaves
 from keras_impl.forest import LeafUpdate, log_routes, update_leaves
-from keras_impl.heads import ForestHead
 from keras_impl.losses import deep_regression_forest
 from keras_impl.model import build_model
 from tests.method_cases import brute_log_routes
 
 RNG = np.random.default_rng(6)
 FLOOR = 1 / 12
+SETTINGS = {"leaf_update_steps": 6, "leaf_update_faces": 40, "leaf_update_iterations": 20, "min_variance": FLOOR}
+
+
+def brute_update(age, log_route, mean, variance, rounds, min_variance):
+    """The fixed point of Shen et al. 2018, equations 11 and 12, one leaf after another."""
+    mean, variance = np.array(mean, float), np.array(variance, float)
+    known = ~np.isnan(age)
+    for _ in range(rounds):
+        for tree in range(mean.shape[0]):
+            joint = np.exp(log_route[known, tree]) * norm.pdf(age[known, None], mean[tree], np.sqrt(variance[tree]))
+            share = joint / joint.sum(axis=1, keepdims=True)
+            for leaf in range(mean.shape[1]):
+                if share[:, leaf].sum() >= 1e-12:
+                    mean[tree, leaf] = np.average(age[known], weights=share[:, leaf])
+                    around = np.average((age[known] - mean[tree, leaf]) ** 2, weights=share[:, leaf])
+                    variance[tree, leaf] = max(around, min_variance)
+    return mean, variance
 
 
 class TestRoutes:
@@ -44,79 +58,6 @@ class TestRoutes:
             output = tf.stack([routes, leaves, tf.ones_like(leaves)], axis=1)
             loss = deep_regression_forest(np.array([0, 30, 60, 100, np.nan], dtype), output)
         assert np.isfinite(loss.numpy()).all() and np.isfinite(tape.gradient(loss, splits).numpy()).all()
-
-
-class TestHead:
-    def built(self, **arguments):
-        head = ForestHead(**arguments)
-        head.build((None, 6))
-        for weight in head.trainable_weights:
-            weight.assign(RNG.normal(0, 1, weight.shape))
-        return head
-
-    def test_output(self):
-        """The units of each tree's splits are drawn as the documentation says."""
-        head = self.built(trees=3, depth=4, units=20, seed=5)
-        features = RNG.normal(0, 1, (8, 6)).astype("float32")
-        kernel, bias = (np.asarray(weight) for weight in head.trainable_weights)
-        draws = np.random.default_rng(5)
-        units = np.stack([draws.permutation(20)[:7] for _ in range(3)])
-        expected = brute_log_routes((features @ kernel + bias)[:, units].astype(float))
-        output = np.asarray(head(features))
-        assert output.shape == (8, 3, 3, 8) and output.dtype == np.float32
-        np.testing.assert_allclose(output[:, 0], expected, rtol=1e-4, atol=1e-4)
-        np.testing.assert_array_equal(output[:, 1], np.broadcast_to(head.leaf_mean, (8, 3, 8)))
-        np.testing.assert_array_equal(output[:, 2], np.broadcast_to(head.leaf_variance, (8, 3, 8)))
-        expected_age = (np.exp(expected) * np.asarray(head.leaf_mean)).sum(axis=-1).mean(axis=-1)
-        np.testing.assert_allclose(head.decode(output), expected_age, rtol=1e-4)
-
-    def test_leaves_are_spread_over_the_grid_by_default(self):
-        head = self.built(trees=4, depth=3, units=9, min_age=10, max_age=70)
-        tree, leaf = np.mgrid[:4, :4]
-        np.testing.assert_allclose(head.leaf_mean, 10 + 60 * (leaf + (tree + 0.5) / 4) / 4, rtol=1e-6)
-        np.testing.assert_allclose(head.leaf_variance, np.full((4, 4), 60**2 / 12 / 16), rtol=1e-6)
-
-    def test_given_leaves(self):
-        mean, variance = RNG.uniform(0, 90, (2, 2, 4))
-        head = self.built(trees=2, depth=3, units=9, leaf_mean=mean.tolist(), leaf_variance=variance.tolist())
-        np.testing.assert_allclose(head.leaf_mean, mean, rtol=1e-6)
-        np.testing.assert_allclose(head.leaf_variance, variance, rtol=1e-6)
-
-    def test_leaves_are_not_the_optimizers(self):
-        head = self.built()
-        assert {weight.shape for weight in head.non_trainable_weights} == {(5, 32)}
-        assert {weight.shape for weight in head.trainable_weights} == {(6, 128), (128,)}
-
-    def test_decode_stays_on_the_grid(self):
-        head = self.built(trees=1, depth=2, units=2, leaf_mean=[[-30.0, 400.0]], leaf_variance=[[1.0, 1.0]])
-        splits = np.log([[[0.999], [1e-9]], [[1e-9], [0.999]]])
-        routes = np.stack([splits[0].T, splits[1].T])  # (2, 1, 2)
-        leaves = np.broadcast_to(head.leaf_mean, routes.shape)
-        ages = head.decode(np.stack([routes, leaves, leaves], axis=1))
-        np.testing.assert_array_equal(ages, [0, 100])
-
-    def test_too_few_units(self):
-        with pytest.raises(ValueError, match=r"31.*30|30.*31"):
-            self.built(depth=6, units=30)
-        self.built(depth=6, units=31)
-        with pytest.raises(UserError, match=r"31.*30|30.*31"):
-            build_model(keras.Sequential([keras.Input((2,))]), "deep_regression_forest", method_params={"units": 30})
-
-
-def brute_update(age, log_route, mean, variance, rounds, min_variance):
-    """The fixed point of Shen et al. 2018, equations 11 and 12, one leaf after another."""
-    mean, variance = np.array(mean, float), np.array(variance, float)
-    known = ~np.isnan(age)
-    for _ in range(rounds):
-        for tree in range(mean.shape[0]):
-            joint = np.exp(log_route[known, tree]) * norm.pdf(age[known, None], mean[tree], np.sqrt(variance[tree]))
-            share = joint / joint.sum(axis=1, keepdims=True)
-            for leaf in range(mean.shape[1]):
-                if share[:, leaf].sum() >= 1e-12:
-                    mean[tree, leaf] = np.average(age[known], weights=share[:, leaf])
-                    around = np.average((age[known] - mean[tree, leaf]) ** 2, weights=share[:, leaf])
-                    variance[tree, leaf] = max(around, min_variance)
-    return mean, variance
 
 
 class TestLeafUpdate:
@@ -170,24 +111,6 @@ class TestLeafUpdate:
         mean, variance = self.update(age, route, leaves, np.full((1, 2), 9.0), min_variance=floor)
         np.testing.assert_allclose(mean, [[20, 50]], rtol=1e-12)
         np.testing.assert_array_equal(variance, [[floor, floor]])
-
-
-class TestQuantiles:
-    def test_leaves_are_quantiles_shifted_from_tree_to_tree(self):
-        ages = np.concatenate([RNG.uniform(-5, 120, 200), [np.nan] * 5])
-        fitted = fit_leaves(ages, 0, 100, trees=3, depth=4, units=64, seed=0)
-        known = ages[:200].clip(0, 100)
-        expected = [[np.quantile(known, (leaf + (tree + 0.5) / 3) / 8) for leaf in range(8)] for tree in range(3)]
-        np.testing.assert_allclose(fitted["leaf_mean"], expected, rtol=1e-12)
-        np.testing.assert_allclose(fitted["leaf_variance"], np.full((3, 8), known.var() / 64), rtol=1e-12)
-
-    def test_equal_ages_keep_some_variance(self):
-        fitted = fit_leaves(np.full(9, 40.0), 0, 100, trees=2, depth=3)
-        np.testing.assert_array_equal(fitted["leaf_mean"], np.full((2, 4), 40.0))
-        np.testing.assert_allclose(fitted["leaf_variance"], np.full((2, 4), FLOOR), rtol=1e-12)
-
-
-SETTINGS = {"leaf_update_steps": 6, "leaf_update_faces": 40, "leaf_update_iterations": 20, "min_variance": FLOOR}
 
 
 class TestCallback:

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from torch_ref.forest import log_routes
+
 GOLDEN = Path(__file__).resolve().parents[2] / "parity_tests" / "golden.json"
 
 
@@ -39,3 +41,12 @@ def inputs(golden):
         std=arrays["SD"],
         apparent_age=arrays["MU"],
     )
+
+
+@pytest.fixture
+def tree(inputs):
+    """The golden tree of depth 4 as a forest of one: output (4, 3, 1, 8)."""
+    log_route = log_routes(inputs.logits[:, None, :7])
+    mean = 1.5 * torch.arange(8, dtype=torch.float64)
+    leaves = (leaf.expand_as(log_route) for leaf in (mean, torch.full_like(mean, 4)))
+    return torch.stack([log_route, *leaves], dim=1)

@@ -1,4 +1,4 @@
-"""CORN and OR-CNN against golden.json, coral_pytorch and the published two-way form."""
+"""CORAL, CORN and OR-CNN against golden.json, coral_pytorch and the published two-way form."""
 
 import math
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from coral_pytorch.losses import corn_loss
+from coral_pytorch.dataset import levels_from_labelbatch
+from coral_pytorch.losses import coral_loss, corn_loss
 
+from tests.torch_ref.losses.tensors import assert_values
 from torch_ref import losses
 
 
@@ -19,6 +21,35 @@ def rank_logits():
 @pytest.fixture
 def age():
     return torch.tensor([0.0, 100.0, 37.0, 5.0, 64.0, 18.0], dtype=torch.float64)
+
+
+def test_coral_golden(golden, inputs):
+    each = losses.coral(inputs.age, inputs.rank_logits)
+    assert_values(each, golden["coral_each"])
+    assert_values(each.mean(), golden["coral_mean"])
+
+
+def test_coral_docstring_example_of_the_authors():
+    # The coral_loss docstring prints 0.6920 for the mean.
+    logits = torch.tensor([[2.1, 1.8, -2.1, -1.8], [1.9, -1.0, -1.5, -1.3], [1.9, 1.8, 1.7, 1.6]], dtype=torch.float64)
+    each = losses.coral(torch.tensor([2.0, 1.0, 4.0]), logits)
+    np.testing.assert_allclose(each, [0.5370, 0.8951, 0.6441], atol=5e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_coral_equals_coral_pytorch(random_logits, weighted):
+    labels = [0, 100, 37, 5, 64, 18]
+    rank_logits = 5 * random_logits[:, :100]
+    weights = torch.linspace(0.1, 2, 100, dtype=torch.float64) if weighted else None
+    levels = levels_from_labelbatch(labels, num_classes=101, dtype=torch.float64)
+    expected = coral_loss(rank_logits, levels, importance_weights=weights, reduction=None)
+    actual = losses.coral(torch.tensor(labels), rank_logits, importance_weights=weights)
+    assert_values(actual, expected.numpy())
+
+
+def test_importance_weights_of_another_length_are_refused(inputs):
+    with pytest.raises(ValueError, match=r"\(10,\).*\(11,\)"):
+        losses.coral(inputs.age, inputs.rank_logits, importance_weights=np.ones(11))
 
 
 def test_corn_golden(golden, inputs):

@@ -315,10 +315,3 @@ def test_unknown_switch_names_the_known_ones(name, key):
     with pytest.raises(ValueError, match=key) as refusal:
         value_and_gradient(name, age, output, **params, **extra)
     assert all(word in str(refusal.value) for word in [*METHODS[name].switches[key], "nonsense"])
-
-
-@pytest.mark.parametrize("variant", ["gai", "bni"])
-def test_balanced_mse_without_its_statistics(variant):
-    age, output, _ = batch("balanced_mse", np.random.default_rng(7))
-    with pytest.raises(ValueError, match=r"mixture|bucket"):
-        value_and_gradient("balanced_mse", age, output, variant=variant)
