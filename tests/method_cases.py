@@ -48,12 +48,12 @@ def loss_params(method: AgeMethod, settings, train_ages, *, min_age=0, classes=K
 def last_layer(head, rng, count, scale, *, classes=K, trees=TREES, depth=DEPTH):
     """(count, ...) what a head's last layer gives, spread by `scale`: its output, of a forest the logits of the splits.
 
-    Ages are about 50 years, noise about 8 with one below the least. The last of many distributions is flat.
+    Ages are about 50 years, noise about 3 with one below the least. The last of many distributions is flat.
     """
     if head in ("regression", "stagewise"):
         values = 50 + 10 * scale * rng.standard_normal(count)
     elif head == "noisy_regression":
-        noise = 8 * max(1, scale / 30) * np.exp(0.5 * rng.standard_normal(count))
+        noise = 3 * max(1, scale / 30) * np.exp(0.5 * rng.standard_normal(count))
         noise[0] = 0.01
         values = np.stack([50 + 10 * scale * rng.standard_normal(count), noise], axis=1)
     elif head == "forest":
