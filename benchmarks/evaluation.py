@@ -1,7 +1,7 @@
 """Time and memory of a full evaluation on one core: python benchmarks/evaluation.py [--n 20000 --resamples 2000]
 
-Measures `faces.report.evaluate_columns`: metrics, groups, gaps with their null, calibration, age checks. Its input is
-made here, not measured by a model: photos of persons with an own bias, a distribution over age for each.
+Measures `faces.report.evaluation.evaluate_columns`: metrics, groups, gaps with their null, calibration, age checks.
+Its input is made here, not measured by a model: photos of persons with an own bias, a distribution over age for each.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from scipy import stats
 
 from faces.errors import UserError, run_main
 from faces.labels import GENDERS
-from faces.report import evaluate_columns
+from faces.report.evaluation import evaluate_columns
 
 SECONDS, GIBIBYTES = 10, 1
 

@@ -13,7 +13,7 @@ percentile" of Hesterberg (What teachers should know about the bootstrap, The Am
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -186,6 +186,24 @@ class Estimate:
         return stats.norm.ppf(np.clip(below, least, 1 - least))
 
 
+def weighted_sum(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+    """Estimate of a weighted sum of statistics of the same draws, as a difference.
+
+    Args:
+        estimates: list of Estimate, their pulls those of sums over samples, as of means and of their roots.
+        weights: a number for each.
+    """
+    # Pulls and sizes belong to sums over samples; only beside their numbers of samples they can be added.
+    shares = [weight / max(each.sizes.sum(), 1) for each, weight in zip(estimates, weights)]
+    return replace(
+        estimates[0],
+        value=sum(weight * each.value for each, weight in zip(estimates, weights)),
+        resampled=sum(weight * each.resampled for each, weight in zip(estimates, weights)),
+        pull=sum(share * each.pull for each, share in zip(estimates, shares)),
+        sizes=sum(abs(share) * each.sizes for each, share in zip(estimates, shares)),
+    )
+
+
 class Draws:
     """Resampled sets of N samples: how often each unit is drawn, the same for every statistic that asks.
 
@@ -247,7 +265,13 @@ class Draws:
             yield from self._means(block)
 
     def estimate(
-        self, statistic: Callable[[np.ndarray], np.ndarray], value: float, influence: np.ndarray, samples: np.ndarray
+        self,
+        statistic: Callable[[np.ndarray], np.ndarray],
+        value: float,
+        influence: np.ndarray,
+        samples: np.ndarray,
+        *,
+        sizes: np.ndarray | None = None,
     ) -> Estimate:
         """Estimate of a statistic that is no mean.
 
@@ -256,11 +280,11 @@ class Draws:
             value: the statistic of the samples as they are.
             influence: (n,) influence of each sample up to a common factor.
             samples: (n,) which of the N samples these are.
+            sizes: (n,) size of each sample up to a common factor; None = all count the same.
         """
         units = self.units[samples]
         resampled = [np.empty(0), *(statistic(times[:, units]) for times in self)]
-        pull, sizes = self._sum(units, influence), self._sum(units)
-        return Estimate(value, np.concatenate(resampled), pull, sizes)
+        return Estimate(value, np.concatenate(resampled), self._sum(units, influence), self._sum(units, sizes))
 
     def _means(self, block):
         sums, sizes, places = [], {}, []

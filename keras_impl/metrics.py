@@ -2,8 +2,9 @@
 
 A metric that is a mean returns (N,) values, NaN where the label is unknown, so the metric of a set is their nan-mean.
 `weight` (N,) holds bootstrap counts: the values are then scaled by weight / mean(weight of the known), and the
-nan-mean is the weighted mean. The others (median, RMSE, balanced metrics, calibration error) return a scalar (); with
-`weight` it is that of the set in which each sample stands `weight` times. A scalar of no known sample is NaN.
+nan-mean is the weighted mean. The others (median, RMSE, balanced metrics, calibration error) are those of
+`faces.report.statistics`, which the reports print: they return a scalar, a NumPy one; with `weight` it is that of the
+set in which each sample stands `weight` times. A scalar of no known sample is NaN.
 
 A missing (NaN) prediction is left out of errors in years and counts as wrong where a share of right answers is taken.
 Ages are (N,) years, probabilities (N, K) over the ages min_age, min_age + 1, ...; a class is floor(age + .5).
@@ -15,7 +16,14 @@ floor, matmul, cumsum of floats, segment_sum); none of them is used here, so flo
 import keras
 from keras import ops
 
-from faces.labels import ADIENCE_EDGES, GENDERS
+from faces.labels import ADIENCE_EDGES
+from faces.report.statistics import (
+    balanced_mae,
+    expected_calibration_error,
+    gender_balanced_accuracy,
+    median_error,
+    rmse,
+)
 from keras_impl.checks import require_one_of
 
 ROUNDINGS = ("none", "half_even")
@@ -34,43 +42,6 @@ def bias(age, predicted, *, weight=None):
     """Signed error predicted - age in years, positive where the prediction is too old; both (N,)."""
     age, predicted = _pair(age, predicted)
     return _weighted(predicted - age, weight)
-
-
-def median_error(age, predicted, *, weight=None):
-    """Median of the absolute error in years, (); the middle of the two central errors where their number is even.
-
-    The weights must be whole numbers: the median is found by counting.
-    """
-    error, weight = _errors(age, predicted, weight)
-    order = ops.argsort(error)
-    error = ops.take(error, order)
-    counted = ops.cumsum(ops.cast(ops.take(weight, order), "int32"))
-    lower = ops.argmax(ops.cast(2 * counted >= counted[-1], "int32"))
-    upper = ops.argmax(ops.cast(2 * counted > counted[-1], "int32"))
-    middle = (ops.take(error, lower) + ops.take(error, upper)) / 2
-    return _unknown_where(counted[-1] == 0, middle)
-
-
-def rmse(age, predicted, *, weight=None):
-    """Root of the mean squared error in years, ()."""
-    error, weight = _errors(age, predicted, weight)
-    return ops.sqrt(ops.sum(weight * ops.square(error)) / ops.sum(weight))
-
-
-def balanced_mae(age, predicted, *, weight=None):
-    """Mean over the age classes present of the MAE of each, in years, (): every age counts the same.
-
-    Ren et al., Balanced MSE for Imbalanced Visual Regression (CVPR 2022), call it bMAE.
-    """
-    error, weight = _errors(age, predicted, weight)
-    classes = _rounded(ops.cast(age, error.dtype))
-    order = ops.argsort(classes)
-    classes, error, weight = (ops.take(values, order) for values in (classes, error, weight))
-    previous = ops.concatenate([classes[:1], classes[:-1]])
-    # Numbers the classes 0, 1, ... in the order of age, so that no grid has to hold them.
-    segments = ops.cumsum(ops.cast(classes != previous, "int32"))
-    sums, counts = (_sums(values, segments, error.shape[0]) for values in (weight * error, weight))
-    return _mean_of_ratios(sums, counts)
 
 
 def cumulative_score(age, predicted, *, theta=5, weight=None):
@@ -154,23 +125,6 @@ def crps(age, probabilities, *, min_age=0, weight=None):
     return _weighted(to_truth - 0.5 * ops.sum(probabilities * to_others, axis=-1), weight)
 
 
-def expected_calibration_error(age, probabilities, *, min_age=0, bins=15, weight=None):
-    """Expected calibration error of the most probable class, ().
-
-    sum_b n_b / n |accuracy_b - confidence_b| over `bins` bins of equal width of the confidence, the largest
-    probability. Guo et al., On Calibration of Modern Neural Networks (ICML 2017). A row with NaN is left out.
-    """
-    age, probabilities = _pair(age, probabilities)
-    right = ops.argmax(probabilities, axis=-1) == _class_index(age, probabilities, min_age)
-    confidence = ops.max(probabilities, axis=-1)
-    unknown = ops.logical_or(ops.isnan(age), ops.any(ops.isnan(probabilities), axis=-1))
-    gap = ops.where(unknown, ops.zeros_like(confidence), ops.cast(right, confidence.dtype) - confidence)
-    weight = _counts(ops.logical_not(unknown), weight, confidence.dtype)
-    place = ops.cast(ops.where(unknown, ops.zeros_like(confidence), confidence) * bins, "int32")
-    place = ops.where(place < bins, place, bins - 1)
-    return ops.sum(ops.abs(_sums(weight * gap, place, bins))) / ops.sum(weight)
-
-
 def distribution_interval(probabilities, *, min_age=0, level=0.9):
     """Central interval (N, 2) in years: the smallest ages whose cumulative probability reaches (1 -+ level) / 2."""
     probabilities = _floats(probabilities)
@@ -200,25 +154,11 @@ def interval_width(age, interval, *, weight=None):
 
 def gender_accuracy(gender, probabilities, *, weight=None):
     """1 where the more probable gender is right, else 0; `gender` (N,) index, -1 unknown, `probabilities` (N, 2)."""
-    gender, right = _right_genders(gender, probabilities)
-    return _weighted(_unknown_where(gender < 0, right), weight)
-
-
-def gender_balanced_accuracy(gender, probabilities, *, weight=None):
-    """Mean over the genders present of the share of each that is recognised, (); arguments of `gender_accuracy`."""
-    gender, right = _right_genders(gender, probabilities)
-    weight = _counts(gender >= 0, weight, right.dtype)
-    member = weight[:, None] * ops.cast(gender[:, None] == ops.arange(len(GENDERS), dtype="int32"), right.dtype)
-    return _mean_of_ratios(ops.sum(member * right[:, None], axis=0), ops.sum(member, axis=0))
-
-
-def _right_genders(gender, probabilities):
-    """Index (N,) and 1 where the more probable gender is right, else 0."""
     probabilities = _floats(probabilities)
     gender = ops.cast(gender, "int32")
     right = ops.cast(ops.argmax(probabilities, axis=-1), "int32") == gender
     right = ops.logical_and(right, ops.logical_not(ops.any(ops.isnan(probabilities), axis=-1)))
-    return gender, ops.cast(right, probabilities.dtype)
+    return _weighted(_unknown_where(gender < 0, ops.cast(right, probabilities.dtype)), weight)
 
 
 # === What they share ===
@@ -232,13 +172,6 @@ def _floats(values):
 def _pair(age, predicted):
     predicted = _floats(predicted)
     return ops.cast(age, predicted.dtype), predicted
-
-
-def _errors(age, predicted, weight):
-    """Absolute errors (N,), 0 where unknown, and the weights that leave those out."""
-    error = mae(age, predicted)
-    known = ops.logical_not(ops.isnan(error))
-    return ops.where(known, error, ops.zeros_like(error)), _counts(known, weight, error.dtype)
 
 
 def _counts(known, weight, dtype):
@@ -261,18 +194,6 @@ def _unknown_where(unknown, values):
 
 def _at_least(values, least):
     return ops.where(values < least, ops.full_like(values, least), values)
-
-
-def _sums(values, places, count):
-    """Sum of the values (N,) at each place 0 ... count - 1, (count,)."""
-    return ops.scatter_update(ops.zeros(count, dtype=values.dtype), places[:, None], values, reduction="add")
-
-
-def _mean_of_ratios(sums, counts):
-    """Mean of sums / counts over the entries that have a count, ()."""
-    present = counts > 0
-    ratios = ops.where(present, sums, ops.zeros_like(sums)) / ops.where(present, counts, ops.ones_like(counts))
-    return ops.sum(ratios) / ops.sum(ops.cast(present, counts.dtype))
 
 
 def _grid(probabilities, min_age):

@@ -5,9 +5,12 @@ age above the legal one lets pass without a document only whom the model takes f
 """
 
 import numpy as np
+import pandas as pd
 
+from faces.intervals import Draws
+from faces.report.columns import numbers, with_interval
 from faces.report.groups import FEW, attribute_labels
-from faces.report.summary import numbers, with_interval
+from faces.report.text import count, text_table, value_and_ends
 
 THRESHOLDS = (18, 21, 25)
 CHALLENGE_AGE = 25
@@ -16,12 +19,12 @@ LEGAL_AGE = 18
 CHALLENGED = {"under 18": (-np.inf, LEGAL_AGE), "14-17": (14, LEGAL_AGE)}
 
 
-def age_check_rows(columns, draws):
+def age_check_rows(columns: pd.DataFrame, draws: Draws) -> list[dict]:
     """Error rates at THRESHOLDS, of all images and of each group of gender, ethnicity and both.
 
     Args:
         columns: per-sample columns with predicted_age and age (years), or real_age where the age is another one.
-        draws: their `faces.report.summary.draw_identities`.
+        draws: their `faces.report.columns.draw_identities`.
 
     Returns:
         list of {"threshold", "attribute": "all" for all images, "group", "n_below", "n_at_or_above", "false_accept":
@@ -51,11 +54,12 @@ def age_check_rows(columns, draws):
     return rows
 
 
-def challenge_rows(columns, draws):
+def challenge_rows(columns: pd.DataFrame, draws: Draws) -> list[dict]:
     """False positives of Challenge 25: people under 18 whose predicted age is 25 or more, by the same groups.
 
     Args:
-        columns, draws: as for `age_check_rows`.
+        columns: as for `age_check_rows`.
+        draws: as for `age_check_rows`.
 
     Returns:
         list of {"attribute", "group", "ages": a key of CHALLENGED, "n", "false_positive_rate": {"value", "low",
@@ -92,3 +96,18 @@ def _known_groups(columns):
         for code, name in enumerate(labels.categories):
             groups[attribute, name] = known & (labels.codes == code)
     return ages, predicted, {group: member for group, member in groups.items() if member.any()}
+
+
+def age_check_text(checks: list[dict], challenge: list[dict]) -> str:
+    """Errors over all images: those too young who would pass, those old enough who would not; empty without any."""
+    lines = []
+    for row in (row for row in checks if row["attribute"] == "all"):
+        age = row["threshold"]
+        accepted = (f"under {age}, predicted {age} or more", row["n_below"], row["few_below"], row["false_accept"])
+        rejected = (f"{age} or more, predicted less", row["n_at_or_above"], row["few_at_or_above"], row["false_reject"])
+        lines += [accepted, rejected]
+    for row in (row for row in challenge if row["attribute"] == "all"):
+        words = f"Challenge 25: {row['ages']}, predicted 25 or more"
+        lines.append((words, row["n"], row["few"], row["false_positive_rate"]))
+    texts = [(words, count(n, few), value_and_ends(rate, "{:.1%}")) for words, n, few, rate in lines if n]
+    return text_table(("age check", "n", "wrong"), [texts]) if texts else ""

@@ -1,10 +1,12 @@
 """How far predicted probabilities can be believed: reliability, probability integral transform and coverage."""
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from faces.intervals import Draws
+from faces.report.columns import numbers, with_interval
 from faces.report.statistics import calibration_error, confidence_bins
-from faces.report.summary import numbers, with_interval
 
 BINS = 15
 PIT_BINS = 20
@@ -13,7 +15,7 @@ LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _DRAWS_AT_ONCE = 1 << 20
 
 
-def evaluate_calibration(columns, draws, *, seed=0):
+def evaluate_calibration(columns: pd.DataFrame, draws: Draws, *, seed: int = 0) -> dict:
     """Calibration of the likeliest age, of the distribution over age and of the gender, as far as there are columns.
 
     - reliability (age_confidence, age_correct; the larger of female_probability and male_probability, gender_correct):
@@ -25,7 +27,9 @@ def evaluate_calibration(columns, draws, *, seed=0):
     - coverage of central intervals: of level c, the share of images with u in (1 -+ c) / 2.
 
     Args:
-        columns: per-sample columns. draws: their `faces.report.summary.draw_identities`. seed: of v and of the null.
+        columns: per-sample columns.
+        draws: their `faces.report.columns.draw_identities`.
+        seed: of v and of the null.
 
     Returns:
         dict of plain numbers and lists: "reliability" [{"low", "high", "n", "confidence", "accuracy"}], "ece",
@@ -53,7 +57,7 @@ def _gender_confidence(columns):
 
 
 def _reliability(confidence, correct, resamples, rng):
-    error = calibration_error(confidence, correct, bins=BINS)
+    error = float(calibration_error(confidence, correct, bins=BINS))
     null = calibrated_errors(confidence, resamples=resamples, rng=rng)
     return {
         "reliability": _reliability_bins(confidence, correct),
@@ -78,28 +82,29 @@ def _reliability_bins(confidence, correct):
     ]
 
 
-def calibrated_errors(confidence, *, resamples, rng):
+def calibrated_errors(confidence: np.ndarray, *, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """Expected calibration errors (resamples,) of models that are right exactly as often as they say.
 
     The answers are drawn anew with the given confidences (N,) as their probabilities, each on its own: the consistency
     resampling of Bröcker and Smith (Increasing the Reliability of Reliability Diagrams, Weather and Forecasting 2007).
     Answers that go together, as those of many photos of one person, make the true null wider than this one.
     """
-    confidence = np.sort(confidence)
-    starts = np.unique(confidence_bins(confidence, BINS), return_index=True)[1]
+    confidence = np.sort(confidence)  # so that no set of answers has to be sorted
     rows = max(1, _DRAWS_AT_ONCE // len(confidence))
     errors = []
     for start in range(0, resamples, rows):
         drawn = rng.random((min(rows, resamples - start), len(confidence))) < confidence
-        errors.append(np.abs(np.add.reduceat(drawn - confidence, starts, axis=1)).sum(axis=1) / len(confidence))
+        errors.append(calibration_error(confidence, drawn, bins=BINS))
     return np.concatenate(errors)
 
 
-def pit(low, high, *, seed=0):
+def pit(low: np.ndarray, high: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Randomised probability integral transform (N,) of a distribution over classes; NaN where unknown.
 
     Args:
-        low, high: (N,) cumulative probability below the true class and up to it, 0..1.
+        low: (N,) cumulative probability below the true class, 0..1.
+        high: (N,) the same up to the true class.
+        seed: equal seeds give equal transforms.
     """
     return low + np.random.default_rng([seed, 3]).random(len(low)) * (high - low)
 

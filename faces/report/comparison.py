@@ -3,25 +3,17 @@
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from faces.errors import UserError
-from faces.report.statistics import root, weighted_sum
-from faces.report.summary import draw_identities, ends, known, numbers, p_value, shown, text_table, with_interval
-
-# Metric -> per-sample column, label, how a value is shown.
-METRICS = {
-    "age_mae": ("absolute_error", "age MAE (years)", "{:.2f}"),
-    "age_bias": ("signed_error", "age bias (years)", "{:+.2f}"),
-    "age_rmse": ("absolute_error", "age RMSE (years)", "{:.2f}"),
-    "age_cs5": ("within_5", "age CS@5", "{:.1%}"),
-    "age_group_accuracy": ("group_correct", "age group accuracy", "{:.1%}"),
-    "gender_accuracy": ("gender_correct", "gender accuracy", "{:.1%}"),
-    "age_nll": ("nll", "age NLL", "{:.3f}"),
-    "age_crps": ("crps", "age CRPS (years)", "{:.2f}"),
-}
+from faces.intervals import Draws, Estimate, weighted_sum
+from faces.report.columns import draw_identities, numbers, with_interval
+from faces.report.metrics import COMPARISON, METRICS, Metric, metrics_in
+from faces.report.summary import set_estimate
+from faces.report.text import ends, p_value, shown, text_table
 
 
-def compare_columns(columns, *, resamples=1000, seed=0):
+def compare_columns(columns: dict[str, pd.DataFrame], *, resamples: int = 1000, seed: int = 0) -> dict:
     """Difference of every metric between every two models, with its 95 % interval and p-value.
 
     Images are matched by img_path, and a metric is that of the images for which both models have it. Both are seen on
@@ -29,7 +21,8 @@ def compare_columns(columns, *, resamples=1000, seed=0):
 
     Args:
         columns: {name of a model: its per-sample columns}, at least two, in the order of the report.
-        resamples, seed: of `faces.intervals.Draws`.
+        resamples: of `faces.intervals.Draws`.
+        seed: of the same.
 
     Returns:
         {"names", "n": images that all share, "differences": [{"a", "b", "metric", "value_a", "value_b", "difference"
@@ -81,22 +74,30 @@ def _require_one_truth(first, other, name):
 
 def _differences(draws, a, columns_a, b, columns_b):
     rows = []
-    for metric, (column, *_) in METRICS.items():
-        both = known(columns_a, column) & known(columns_b, column)
+    for metric in metrics_in(COMPARISON):
+        values = [[numbers(columns, name) for name in metric.columns] for columns in (columns_a, columns_b)]
+        both = ~np.isnan([*values[0], *values[1]]).any(axis=0)
         if not both.any():
             continue
-        power = 2 if metric == "age_rmse" else 1
-        values = (np.where(both, numbers(columns, column) ** power, np.nan) for columns in (columns_a, columns_b))
-        means = [root(mean) if metric == "age_rmse" else mean for mean in draws.means(values)]
-        difference = weighted_sum(means, (1, -1))
+        first, second = _estimates(metric, values, both, draws)
         rows.append(
             {
-                **{"a": a, "b": b, "metric": metric, "value_a": means[0].value, "value_b": means[1].value},
-                **_judged(difference),
+                **{"a": a, "b": b, "metric": metric.name, "value_a": first.value, "value_b": second.value},
+                **_judged(weighted_sum((first, second), (1, -1))),
                 "n": int(both.sum()),
             }
         )
     return rows
+
+
+def _estimates(
+    metric: Metric, values: list[list[np.ndarray]], both: np.ndarray, draws: Draws
+) -> tuple[Estimate, Estimate]:
+    """A metric of two models over the rows that both know."""
+    values = [[np.where(both, each, np.nan) for each in columns] for columns in values]
+    if metric.is_mean:
+        return tuple(draws.means(column for (column,) in values))
+    return tuple(set_estimate(metric, columns, draws) for columns in values)
 
 
 def _judged(difference):
@@ -106,17 +107,17 @@ def _judged(difference):
     return {"difference": with_interval(difference), "p_value": difference.p_value()}
 
 
-def format_comparison(comparison):
+def format_comparison(comparison: dict) -> str:
     """The differences as a plain text table, one block a pair of models."""
     if not comparison["differences"]:
         return "The models have no metric in common."
     blocks = {}
     for row in comparison["differences"]:
-        _, label, template = METRICS[row["metric"]]
-        signed = template.replace("{:.", "{:+.")
-        values = [shown(row[key], template) for key in ("value_a", "value_b")]
-        values += [shown(row["difference"]["value"], signed), ends(row["difference"], signed)]
-        blocks.setdefault((row["a"], row["b"]), []).append((label, *values, p_value(row["p_value"]), str(row["n"])))
+        metric = METRICS[row["metric"]]
+        values = [shown(row[key], metric.template) for key in ("value_a", "value_b")]
+        values += [shown(row["difference"]["value"], metric.signed_template)]
+        values += [ends(row["difference"], metric.signed_template), p_value(row["p_value"]), str(row["n"])]
+        blocks.setdefault((row["a"], row["b"]), []).append((metric.titled, *values))
     header = ("metric", "first", "second", "difference", "95 % interval", "p", "n")
     tables = [f"{a} (first) and {b} (second)\n{text_table(header, [rows])}" for (a, b), rows in blocks.items()]
     return "\n\n".join([*tables, f"{comparison['n']} images that all share; difference = first - second"])

@@ -1,17 +1,46 @@
 """Per-sample columns of an evaluation: predictions beside the truth, and the metrics of each image."""
 
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+
 import keras
 import numpy as np
+import pandas as pd
 
 from faces.images import face_batches
 from faces.labels import ADIENCE_EDGES, GENDERS, MAX_AGE, MIN_AGE
+from faces.report.metrics import (
+    AGE,
+    AGE_GROUP,
+    APPARENT_AGE,
+    CONFORMAL,
+    DISTRIBUTION,
+    GENDER,
+    INTERVAL_90,
+    METRICS,
+    REAL_AGE,
+    VOTES,
+    Inputs,
+)
 from keras_impl import metrics
+from keras_impl.input.images import FaceImages
+from keras_impl.input.labels import Labels
+from keras_impl.model import FaceModel
 from keras_impl.predictor import Predictor
 
 LEAST_PROBABILITY = 1e-12  # of a label, so that one certain mistake has a finite loss
 
 
-def prediction_columns(model, table, images, labels, *, batch_size=64, flip=False, edges=ADIENCE_EDGES):
+def prediction_columns(
+    model: FaceModel,
+    table: pd.DataFrame,
+    images: FaceImages,
+    labels: Labels,
+    *,
+    batch_size: int = 64,
+    flip: bool = False,
+    edges: Iterable[float] = ADIENCE_EDGES,
+) -> pd.DataFrame:
     """The table with what a model says of each row.
 
     Args:
@@ -19,6 +48,7 @@ def prediction_columns(model, table, images, labels, *, batch_size=64, flip=Fals
         table: label table of N rows.
         images: FaceImages of the same rows at the model's size.
         labels: Labels of the same rows; `age` and `gender` of the result are what the predictions are measured against.
+        batch_size: images a step.
         flip: average the predictions of each face and its mirror image.
         edges: first age of each age group, for the group accuracies.
 
@@ -42,25 +72,44 @@ def prediction_columns(model, table, images, labels, *, batch_size=64, flip=Fals
     return columns.assign(label_loss=_label_loss(columns))
 
 
-def age_columns(labels, predicted, *, edges=ADIENCE_EDGES):
+def metric_columns(wanted: Iterable[Inputs], values: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """The column of every metric of `faces.report.metrics.METRICS` that is a mean and compares the wanted inputs.
+
+    The function of a metric has its name in `keras_impl.metrics`. It gets truth and prediction, the settings of the
+    metric, and those of the further `values` that its own arguments are named after: `age_std`, `edges`, `min_age`.
+
+    Args:
+        wanted: what is compared.
+        values: truths and predictions by the names of `Inputs`, and further arguments.
+    """
+    columns = {}
+    for metric in METRICS.values():
+        if not metric.is_mean or metric.inputs not in wanted:
+            continue
+        function = getattr(metrics, metric.function)
+        further = {name: values[name] for name in _keywords(function) if name in values} | metric.settings
+        (column,) = metric.columns
+        columns[column] = function(values[metric.inputs.truth], values[metric.inputs.prediction], **further)
+    return _arrays(columns)
+
+
+def _keywords(function: Callable) -> list[str]:
+    """Names of the arguments that are given by name."""
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def age_columns(
+    labels: Labels, predicted: np.ndarray, *, edges: Iterable[float] = ADIENCE_EDGES
+) -> dict[str, np.ndarray]:
     """What the predicted ages (N,) say, a dict of (N,) arrays.
 
     age, predicted_age, absolute_error, signed_error (years), within_5, group_correct, one_off_group_correct (0 or 1).
     A face whose age is known as an interval has a group where the whole interval lies in one.
     """
-    age = labels.age[:, 0]
-    age_of_group = _age_of_group(labels, edges)
-    return _arrays(
-        {
-            "age": age,
-            "predicted_age": predicted,
-            "absolute_error": metrics.mae(age, predicted),
-            "signed_error": metrics.bias(age, predicted),
-            "within_5": metrics.cumulative_score(age, predicted, theta=5),
-            "group_correct": metrics.group_accuracy(age_of_group, predicted, edges=edges),
-            "one_off_group_correct": metrics.one_off_group_accuracy(age_of_group, predicted, edges=edges),
-        }
-    )
+    values = {"age": labels.age[:, 0], "group_age": _age_of_group(labels, edges), "predicted_age": predicted}
+    columns = metric_columns([AGE, AGE_GROUP], {**values, "edges": edges})
+    return _arrays({"age": values["age"], "predicted_age": predicted}) | columns
 
 
 def _age_of_group(labels, edges):
@@ -73,7 +122,7 @@ def _age_of_group(labels, edges):
     return np.where(np.isnan(age) & in_one_group, low, age)
 
 
-def vote_columns(table, predicted):
+def vote_columns(table: pd.DataFrame, predicted: np.ndarray) -> dict[str, np.ndarray]:
     """What the votes of a table say of the predicted ages (N,), a dict of (N,) arrays; whichever age is the truth.
 
     epsilon_error where the apparent age and the spread of its votes are known. Where a table has both ages:
@@ -82,17 +131,15 @@ def vote_columns(table, predicted):
     real, apparent, spread = (_numbers(table, name) for name in ("age", "apparent_age", "apparent_age_std"))
     columns = {}
     if not np.isnan(apparent + spread).all():
-        columns["epsilon_error"] = metrics.epsilon_error(apparent, predicted, age_std=spread)
+        values = {"voted_age": apparent, "age_std": spread, "predicted_age": predicted}
+        columns |= metric_columns([VOTES], values)
     if not np.isnan(real + apparent).all():
-        columns |= {
-            "real_age": real,
-            "absolute_error_real": metrics.mae(real, predicted),
-            "absolute_error_apparent": metrics.mae(apparent, predicted),
-        }
-    return _arrays(columns)
+        values = {"real_age": real, "apparent_age": apparent, "predicted_age": predicted}
+        columns |= {"real_age": real, **metric_columns([REAL_AGE, APPARENT_AGE], values)}
+    return columns
 
 
-def distribution_columns(labels, probabilities, *, min_age):
+def distribution_columns(labels: Labels, probabilities: np.ndarray, *, min_age: int) -> dict[str, np.ndarray]:
     """What the predicted distributions (N, K) over the ages from min_age on say, a dict of (N,) arrays.
 
     nll, crps (years); age_low_90 and age_high_90, the ends of the central 90 % interval (years), interval_width_90 and
@@ -105,14 +152,13 @@ def distribution_columns(labels, probabilities, *, min_age):
     interval = metrics.distribution_interval(probabilities, min_age=min_age, level=0.9)
     likeliest = probabilities.argmax(axis=1) + min_age
     true_class = np.floor(age + 0.5)
+    values = {"age": age, "age_distribution": probabilities, "interval_90": interval, "min_age": min_age}
     return _arrays(
         {
-            "nll": metrics.nll(age, probabilities, min_age=min_age),
-            "crps": metrics.crps(age, probabilities, min_age=min_age),
+            **metric_columns([DISTRIBUTION], values),
             "age_low_90": interval[:, 0],
             "age_high_90": interval[:, 1],
-            "in_interval_90": metrics.interval_coverage(age, interval),
-            "interval_width_90": metrics.interval_width(age, interval),
+            **metric_columns([INTERVAL_90], values),
             "age_confidence": probabilities.max(axis=1),
             "age_correct": np.where(np.isnan(age), np.nan, true_class == likeliest),
             "pit_low": _probability_up_to(true_class - 1, probabilities, min_age),
@@ -141,21 +187,14 @@ def _interval_nll(labels, probabilities, min_age):
     return np.where(wanted, -np.log(np.maximum(inside, LEAST_PROBABILITY)), np.nan)
 
 
-def interval_columns(labels, interval):
+def interval_columns(labels: Labels, interval: np.ndarray) -> dict[str, np.ndarray]:
     """What the calibrated intervals (N, 2) of years say, a dict of (N,) arrays: conformal_low, conformal_high,
     conformal_width (years) and in_conformal (0 or 1)."""
-    age = labels.age[:, 0]
-    return _arrays(
-        {
-            "conformal_low": interval[:, 0],
-            "conformal_high": interval[:, 1],
-            "conformal_width": metrics.interval_width(age, interval),
-            "in_conformal": metrics.interval_coverage(age, interval),
-        }
-    )
+    columns = metric_columns([CONFORMAL], {"age": labels.age[:, 0], "age_interval": interval})
+    return {"conformal_low": interval[:, 0], "conformal_high": interval[:, 1], **columns}
 
 
-def gender_columns(labels, probabilities):
+def gender_columns(labels: Labels, probabilities: np.ndarray) -> dict[str, np.ndarray]:
     """What the gender probabilities (N, 2) say, a dict of (N,) arrays.
 
     gender (word, None unknown), female_probability, male_probability, predicted_gender (word), gender_correct (0 or 1)
@@ -168,7 +207,7 @@ def gender_columns(labels, probabilities):
         "female_probability": probabilities[:, 0],
         "male_probability": probabilities[:, 1],
         "predicted_gender": np.take(GENDERS, probabilities.argmax(axis=1)),
-        "gender_correct": _array(metrics.gender_accuracy(labels.gender, probabilities)),
+        **metric_columns([GENDER], {"gender": labels.gender, "gender_probabilities": probabilities}),
         "gender_nll": np.where(known, -np.log(np.maximum(of_truth, LEAST_PROBABILITY)), np.nan),
     }
 

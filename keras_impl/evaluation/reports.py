@@ -13,16 +13,11 @@ import pandas as pd
 from faces.alignment import CropGeometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
-from faces.report import (
-    compare_columns,
-    evaluate_columns,
-    format_comparison,
-    format_groups,
-    format_summary,
-    write_report,
-)
+from faces.report.comparison import compare_columns, format_comparison
+from faces.report.evaluation import evaluate_columns, format_groups, write_report
 from faces.report.files import make_folder, write_csv, write_json
 from faces.report.page.document import write_page
+from faces.report.summary import format_summary
 from keras_impl.checkpoint import load_model, save_model
 from keras_impl.evaluation.calibration import calibrate
 from keras_impl.evaluation.columns import prediction_columns
@@ -132,7 +127,9 @@ def write_evaluation(columns, evaluation, folder, *, read_faces):
     """Write metrics.json, predictions.csv, groups.csv, the pictures and report.html into `folder`.
 
     Args:
-        columns: of `prediction_columns`. evaluation: of `faces.report.evaluate_columns`, with further plain facts.
+        columns: of `prediction_columns`.
+        evaluation: of `faces.report.evaluation.evaluate_columns`, with further plain facts.
+        folder: made if need be.
         read_faces: `keras_impl.input.face_data.FaceData.read_faces`; the page shows the faces of
             the suspected wrong labels.
     """

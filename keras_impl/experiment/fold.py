@@ -14,7 +14,7 @@ import pandas as pd
 from faces.errors import UserError
 from faces.label_files.label_table import write_csv
 from faces.labels import GENDERS
-from faces.report import evaluate_columns
+from faces.report.evaluation import evaluate_columns
 from faces.report.files import write_json
 from faces.splits.draw import leak_report
 from faces.splits.protocols import Fold
@@ -229,7 +229,7 @@ def evaluate_parts(
     """Evaluate the best checkpoint of a fold on its validation and test parts; writes val/ and test/.
 
     Returns:
-        {part: evaluation} of `faces.report.evaluate_columns`.
+        {part: evaluation} of `faces.report.evaluation.evaluate_columns`.
     """
     model = load_model(Path(folder) / CHECKPOINT_NAME)
     edges = group_edges(data.names)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
-from faces.report import evaluate_columns
+from faces.report.evaluation import evaluate_columns
 from faces.report.files import make_folder, write_json
 from faces.splits.protocols import Fold
 from keras_impl.configuration import Configuration

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from faces.errors import UserError
-from faces.report import write_sweep_report
+from faces.report.sweep import write_sweep_report
 from keras_impl.configuration import Configuration, read_configuration
 from keras_impl.devices import check_backend, set_precision
 from keras_impl.experiment.fold import run_fold

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from faces.intervals import Draws
-from faces.report.statistics import median_estimate, root, weighted_sum
+from faces.intervals import Draws, weighted_sum
+from faces.report.metrics import METRICS as TABLE
+from faces.report.summary import set_estimate
 
 BIAS, SCALE, THETA = 0.8, 5.0, 5.0
 ACCURACY = 0.9  # mean of a beta(9, 1) distribution
@@ -56,10 +57,10 @@ def intervals_of(law, persons, seed, resamples, groups):
     first, second = shared_errors(law, persons, rng)
     right = rng.random(len(persons)) < rng.beta(9, 1, size=persons.max() + 1)[persons]
     draws = Draws(len(persons), groups, resamples=resamples, seed=seed)
-    columns = (np.abs(first), first, first**2, np.abs(first) <= THETA, right * 1.0, np.abs(second))
-    mae, bias, squared, within, accuracy, other = draws.means(map(np.asarray, columns))
-    estimates = (mae, bias, root(squared), within, accuracy, weighted_sum([mae, other], (1, -1)))
-    estimates += (median_estimate(draws, np.abs(first)),)
+    columns = (np.abs(first), first, np.abs(first) <= THETA, right * 1.0, np.abs(second))
+    mae, bias, within, accuracy, other = draws.means(map(np.asarray, columns))
+    rmse, median = (set_estimate(TABLE[name], [np.abs(first)], draws) for name in ("age_rmse", "age_median_error"))
+    estimates = (mae, bias, rmse, within, accuracy, weighted_sum([mae, other], (1, -1)), median)
     return [each.interval(share=metric in ("age_cs5", "gender_accuracy")) for metric, each in zip(METRICS, estimates)]
 
 

@@ -3,7 +3,7 @@
 from faces.report.page.parts import cell, element, joined, picture, table, table_row
 from faces.report.page.svg import inline_svg
 from faces.report.pictures.calibration import coverage_figure, pit_figure, reliability_figure
-from faces.report.summary import p_value, shown
+from faces.report.text import p_value, shown
 
 _ERRORS = {"likeliest age": "", "gender": "gender_"}
 

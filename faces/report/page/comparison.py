@@ -1,15 +1,11 @@
 """Section of the report page about the differences between models on the same images."""
 
-from faces.report.comparison import METRICS
+from faces.report.metrics import HIGH, LOW, METRICS
 from faces.report.page.parts import block, cell, element, joined, name, table, table_row
-from faces.report.summary import ends, p_value, shown
-
-# Which way a difference is an improvement; a bias may err on both sides of 0.
-_LOWER_IS_BETTER = {"age_mae", "age_rmse", "age_nll", "age_crps"}
-_HIGHER_IS_BETTER = {"age_cs5", "age_group_accuracy", "gender_accuracy"}
+from faces.report.text import ends, p_value, shown
 
 
-def show_comparison(comparison):
+def show_comparison(comparison: dict | None) -> str:
     """Each metric of every pair of models, with the interval of its difference; empty without a comparison."""
     if not comparison:
         return ""
@@ -25,20 +21,18 @@ def show_comparison(comparison):
 
 
 def _row(row):
-    _, label, template = METRICS[row["metric"]]
-    signed = template.replace("{:.", "{:+.")
-    difference = row["difference"]
-    values = [shown(row[key], template) for key in ("value_a", "value_b")]
-    values += [shown(difference["value"], signed), ends(difference, signed), p_value(row["p_value"]), row["n"]]
-    return table_row(label, *map(cell, [*values, _reading(row)]))
+    metric, difference = METRICS[row["metric"]], row["difference"]
+    values = [shown(row[key], metric.template) for key in ("value_a", "value_b")]
+    values += [shown(difference["value"], metric.signed_template), ends(difference, metric.signed_template)]
+    return table_row(metric.titled, *map(cell, [*values, p_value(row["p_value"]), row["n"], _reading(row)]))
 
 
 def _reading(row):
     """What the interval of a difference says, in words."""
-    metric, difference = row["metric"], row["difference"]
+    better, difference = METRICS[row["metric"]].better, row["difference"]
     if difference["low"] > 0 or difference["high"] < 0:
-        if metric not in _LOWER_IS_BETTER | _HIGHER_IS_BETTER:
+        if better not in (LOW, HIGH):  # a bias may err on both sides of 0
             return "clear difference"
-        first_is_better = (difference["low"] > 0) == (metric in _HIGHER_IS_BETTER)
+        first_is_better = (difference["low"] > 0) == (better == HIGH)
         return f"{'first' if first_is_better else 'second'} is better"
     return "no clear difference" if ends(difference, "{}") != "-" else "unknown"

@@ -4,15 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
+from faces.report.columns import numbers
 from faces.report.files import write_whole
+from faces.report.groups import error_by_age
+from faces.report.metrics import CARDS, GENDER, METRICS, Metric, metrics_in
 from faces.report.page.calibration import show_calibration
 from faces.report.page.comparison import show_comparison
 from faces.report.page.groups import show_age_check, show_groups
 from faces.report.page.parts import anchor, cell, element, joined, name, picture, table, table_row, thumbnail
 from faces.report.page.svg import inline_svg, shade
 from faces.report.pictures.evaluation import error_by_age_figure, predicted_vs_true_figure
-from faces.report.summary import ends, numbers, shown, summary_blocks
-from faces.report.tables import error_by_age
+from faces.report.summary import summary_blocks
+from faces.report.text import ends, shown
 
 _STYLE = Path(__file__).with_name("page.css")
 _PAGE = """<!DOCTYPE html>
@@ -29,13 +32,6 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-# Metric -> heading of its card, how the value is shown, its unit, number of images.
-_CARDS = {
-    "age_mae": ("Age MAE", "{:.2f}", " years", "n_age"),
-    "age_cs5": ("Age CS@5", "{:.1%}", "", "n_age"),
-    "age_group_accuracy": ("Age group accuracy", "{:.1%}", "", "n_group"),
-    "gender_accuracy": ("Gender accuracy", "{:.1%}", "", "n_gender"),
-}
 
 _INTERVALS = (
     "95 % intervals are bootstrap intervals (BCa, widened for few persons): images of one person are drawn together, "
@@ -103,25 +99,27 @@ def _header(title, facts, headings):
 
 # === Metrics ===
 
+_UNKNOWN = {"value": np.nan}
+
 
 def _cards(evaluation):
-    known = [metric for metric in _CARDS if metric in evaluation and np.isfinite(evaluation[metric]["value"])]
-    if "age_mae" in known and "age_group_accuracy" in known:
-        known.remove("age_group_accuracy")  # what years say is more exact
+    known = [metric for metric in metrics_in(CARDS) if np.isfinite(evaluation.get(metric.name, _UNKNOWN)["value"])]
+    if METRICS["age_mae"] in known and METRICS["age_group_accuracy"] in known:
+        known.remove(METRICS["age_group_accuracy"])  # what years say is more exact
     cards = [_card(evaluation, metric) for metric in known]
     return element("div", *cards, class_="cards") if cards else ""
 
 
-def _card(evaluation, metric):
-    heading, template, unit, images = _CARDS[metric]
-    value, trivial = evaluation[metric], evaluation["trivial"]
-    lines = [f"95 % interval {ends(value, template)}{unit}"] if np.isfinite(value["low"]) else []
-    if metric in trivial:
-        answer = trivial["gender"] if metric == "gender_accuracy" else f"{trivial['age']:.1f} years"
-        lines.append(f"always saying {answer}: {shown(trivial[metric], template)}{unit}")
-    lines.append(f"{evaluation[images]} images")
-    big = element("p", shown(value["value"], template) + unit, class_="value")
-    return element("div", element("h3", heading), big, *(element("p", line) for line in lines), class_="card")
+def _card(evaluation, metric: Metric):
+    value, trivial = evaluation[metric.name], evaluation["trivial"]
+    interval = f"95 % interval {ends(value, metric.template)}{metric.suffix}"
+    lines = [interval] if np.isfinite(value["low"]) else []
+    if metric.name in trivial:
+        answer = trivial["gender"] if metric.inputs == GENDER else f"{trivial['age']:.1f} years"
+        lines.append(f"always saying {answer}: {shown(trivial[metric.name], metric.template)}{metric.suffix}")
+    lines.append(f"{evaluation[metric.count]} images")
+    big = element("p", shown(value["value"], metric.template) + metric.suffix, class_="value")
+    return element("div", element("h3", metric.heading), big, *(element("p", line) for line in lines), class_="card")
 
 
 def _metrics(evaluation):

@@ -1,8 +1,7 @@
 """Sections of the report page about groups of people: metrics, gaps, and errors of an age check."""
 
-import numpy as np
-
-from faces.report import comparison, groups
+from faces.report import groups
+from faces.report.metrics import GROUP_PICTURES, GROUPS, METRICS, metrics_in
 from faces.report.page.parts import (
     block,
     cell,
@@ -18,15 +17,8 @@ from faces.report.page.parts import (
 )
 from faces.report.page.svg import inline_svg
 from faces.report.pictures.groups import group_metric_figure
-from faces.report.summary import p_value, shown
+from faces.report.text import p_value, shown
 
-# Metric of a group -> heading of its column, how a value is shown.
-_FORMS = {metric: comparison.METRICS[metric][1:] for metric in groups.METRICS}
-_DRAWN = {
-    "age_mae": "Mean absolute error of age",
-    "age_group_accuracy": "Accuracy of the age group",
-    "gender_accuracy": "Gender accuracy",
-}
 _FEW_NOTE = f"few: fewer than {groups.FEW} images, too few to rely on the value or its interval."
 
 
@@ -39,7 +31,7 @@ def show_groups(evaluation):
     single_gaps, pair_gaps = _apart(gaps)
     crossed = [_groups_table(pairs, "Metrics by pair of attributes"), _gaps_table(pair_gaps, "Gaps between pairs")]
     parts = [
-        element("div", *(_picture(single, metric, evaluation) for metric in _DRAWN), class_="pictures"),
+        element("div", *_pictures(single, evaluation), class_="pictures"),
         _groups_table(single, "Metrics by group, with 95 % intervals"),
         element("p", _FEW_NOTE, class_="note") if any(_has_few(row) for row in rows) else "",
         _gaps_table(single_gaps, f"Gaps between the best and the worst group of at least {groups.FEW} images"),
@@ -51,8 +43,7 @@ def show_groups(evaluation):
 
 def _gap_notes(gaps):
     """What is to be known of gaps, each once."""
-    biased = any(gap["metric"] == "age_bias" for gap in gaps)
-    return [*([groups.GAP_NOTE] if gaps else []), *([groups.BIAS_NOTE] if biased else [])]
+    return [*([groups.GAP_NOTE] if gaps else []), *groups.range_notes(gap["metric"] for gap in gaps)]
 
 
 def _sentence(note):
@@ -71,29 +62,32 @@ def _by_attribute(rows):
     return parts
 
 
-def _picture(rows, metric, evaluation):
-    if not any(np.isfinite(row[metric]["value"]) for row in rows):
-        return ""
-    figure = group_metric_figure(rows, metric, overall=evaluation[metric]["value"])
-    caption = f"{_DRAWN[metric]} by group with 95 % intervals. Hollow dots: fewer than {groups.FEW} images."
-    return picture(
-        inline_svg(figure, name=f"groups-{metric}", label=f"{caption} The table below has the values."), caption
-    )
+def _pictures(rows, evaluation):
+    drawn = [metric for metric in metrics_in(GROUP_PICTURES) if metric in groups.known_metrics(rows)]
+    return [_picture(rows, metric, overall=evaluation[metric.name]["value"]) for metric in drawn]
+
+
+def _picture(rows, metric, *, overall):
+    figure = group_metric_figure(rows, metric.name, overall=overall)
+    what = metric.caption or metric.heading
+    caption = f"{what} by group with 95 % intervals. Hollow dots: fewer than {groups.FEW} images."
+    label = f"{caption} The table below has the values."
+    return picture(inline_svg(figure, name=f"groups-{metric.name}", label=label), caption)
 
 
 def _groups_table(rows, caption):
     if not rows:
         return ""
-    metrics = {key: form for key, form in _FORMS.items() if any(np.isfinite(row[key]["value"]) for row in rows)}
+    metrics = groups.known_metrics(rows)
     bodies = [
         block(attribute, len(metrics) + 2, [_group_row(row, metrics) for row in part])
         for attribute, part in _by_attribute(rows).items()
     ]
-    return table(caption, ["group", "images", *(heading for heading, _ in metrics.values())], *bodies)
+    return table(caption, ["group", "images", *(metric.titled for metric in metrics)], *bodies)
 
 
 def _group_row(row, metrics):
-    cells = [_metric_cell(row, row[key], template) for key, (_, template) in metrics.items()]
+    cells = [_metric_cell(row, row[metric.name], metric.template) for metric in metrics]
     return table_row(name(row["group"]), cell(count(row["n"], row["few"]), row["few"]), *cells)
 
 
@@ -106,7 +100,7 @@ def _metric_cell(row, metric, template):
 
 
 def _has_few(row):
-    return any(part["few"] for part in (row, *(row[metric] for metric in groups.METRICS)))
+    return any(part["few"] for part in (row, *(row[metric.name] for metric in metrics_in(GROUPS))))
 
 
 def _gaps_table(gaps, caption):
@@ -121,11 +115,11 @@ def _gaps_table(gaps, caption):
 
 
 def _gap_row(gap):
-    heading, template = _FORMS[gap["metric"]]
-    ends = [joined([name(gap[end]), shown(gap[f"{end}_value"], template)]) for end in ("best", "worst")]
+    metric = METRICS[gap["metric"]]
+    ends = [joined([name(gap[end]), shown(gap[f"{end}_value"], metric.template)]) for end in ("best", "worst")]
     # A gap is never negative, so it goes without the sign of a bias.
-    sizes = [shown(gap[key], template.replace("+", "")) for key in ("gap", "null_95")]
-    return table_row(heading, *map(cell, [*ends, *sizes, p_value(gap["p_value"])]))
+    sizes = [shown(gap[key], metric.size_template) for key in ("gap", "null_95")]
+    return table_row(metric.titled, *map(cell, [*ends, *sizes, p_value(gap["p_value"])]))
 
 
 # === Age check ===

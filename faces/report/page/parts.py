@@ -8,7 +8,7 @@ import numpy as np
 
 from faces.images import resize_rgb
 from faces.report.groups import FEW
-from faces.report.summary import ends, shown
+from faces.report.text import ends, shown
 
 _VOID = {"br", "img"}
 _THUMBNAIL = 112

@@ -6,14 +6,8 @@ import pandas as pd
 from faces.errors import UserError
 from faces.report.files import write_figure
 from faces.report.groups import FEW
+from faces.report.metrics import LOW, METRICS, TRAINING, metrics_in
 
-# Label with unit -> column of the history; its validation twin starts with val_.
-_PANELS = {
-    "loss": "loss",
-    "age MAE (years)": "age_mae",
-    "gender accuracy (%)": "gender_accuracy",
-    "learning rate": "learning_rate",
-}
 BLUE, ORANGE, GREY = "#2166ac", "#d95f02", "#777777"
 # Above this many images single points hide each other.
 _SCATTER_LIMIT = 1500
@@ -103,16 +97,18 @@ def learning_curves_figure(history):
     Raises:
         UserError: none of the columns holds a number.
     """
-    panels = [(label, _curves(history, metric)) for label, metric in _PANELS.items()]
-    panels = [(label, curves) for label, curves in panels if curves]
+    # Columns of the history; their validation twins start with val_.
+    names = ["loss", *(metric.name for metric in metrics_in(TRAINING)), "learning_rate"]
+    panels = [(name, _curves(history, name)) for name in names]
+    panels = [(name, curves) for name, curves in panels if curves]
     if not panels:
-        raise UserError(f"Expected numbers in one of {', '.join(_PANELS.values())}. Received: {', '.join(history)}")
+        raise UserError(f"Expected numbers in one of {', '.join(names)}. Received: {', '.join(history)}")
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(4.8 * columns, 3.2 * rows)
     epochs = history["epoch"].to_numpy() if "epoch" in history else np.arange(1, len(history) + 1)
-    for place, (label, curves) in enumerate(panels, start=1):
-        _draw_curves(figure.add_subplot(rows, columns, place), epochs, label, curves)
+    for place, (name, curves) in enumerate(panels, start=1):
+        _draw_curves(figure.add_subplot(rows, columns, place), epochs, name, curves)
     return figure
 
 
@@ -123,22 +119,23 @@ def _curves(history, metric):
     return {part: values for part, values in curves.items() if not np.isnan(values).all()}
 
 
-def _draw_curves(axes, epochs, label, curves):
+def _draw_curves(axes, epochs, name, curves):
     from matplotlib.ticker import MaxNLocator
 
-    scale = 100 if "%" in label else 1
+    metric = METRICS.get(name)
+    scale = metric.scale if metric else 1
     for part, values in curves.items():
         color = ORANGE if part == "validation" else BLUE
         style = "o-" if len(epochs) <= 30 else "-"
         axes.plot(epochs, values * scale, style, color=color, markersize=3, label=part)
-    show_best = label == "age MAE (years)" and "validation" in curves
-    if label == "learning rate":
+    show_best = metric is not None and metric.better == LOW and "validation" in curves
+    if name == "learning_rate":
         axes.set_yscale("log" if np.nanmin(curves["training"]) > 0 else "linear")
     else:
         axes.legend(title=_best(epochs, curves["validation"]) if show_best else None)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
-    axes.set(xlabel="epoch", ylabel=label)
+    axes.set(xlabel="epoch", ylabel=metric.axis if metric else name.replace("_", " "))
 
 
 def _best(epochs, values):

@@ -2,16 +2,9 @@
 
 import numpy as np
 
+from faces.report.metrics import METRICS
 from faces.report.pictures.evaluation import BLUE, GREY, ORANGE, new_figure
 
-# Metric -> axis label with unit, what the value is multiplied with, digits after the point.
-_AXES = {
-    "age_mae": ("age MAE (years)", 1, 2),
-    "age_bias": ("age bias, predicted - true (years)", 1, 2),
-    "age_cs5": ("age CS@5 (%)", 100, 1),
-    "age_group_accuracy": ("age group accuracy (%)", 100, 1),
-    "gender_accuracy": ("gender accuracy (%)", 100, 1),
-}
 # Longer names would leave the dots no room.
 _LONGEST_NAME = 22
 _ROW_HEIGHT = 0.24
@@ -23,10 +16,10 @@ def group_metric_figure(groups, metric, *, overall):
     Args:
         groups: rows of an evaluation's "groups" with attribute, group and the metric's value, low, high, n and few;
             rows of one attribute stand together. Those without a value are left out; at least one has one.
-        metric: age_mae, age_bias (years), age_cs5, age_group_accuracy or gender_accuracy (shares 0..1).
+        metric: name of a metric of the groups.
         overall: the metric over all images, drawn as a line.
     """
-    label, scale, digits = _AXES[metric]
+    scale, digits = METRICS[metric].scale, METRICS[metric].digits
     rows = [row for row in groups if np.isfinite(row[metric]["value"])]
     lines = _lines(rows, metric)
     figure = new_figure(4.8, 0.9 + _ROW_HEIGHT * len(lines))
@@ -39,7 +32,7 @@ def group_metric_figure(groups, metric, *, overall):
     if scale == 100:
         axes.set_xlim(right=min(axes.get_xlim()[1], 101.5))
     axes.grid(axis="x", alpha=0.3)
-    axes.set(xlabel=label, ylim=(len(lines) - 0.4, -0.6))
+    axes.set(xlabel=METRICS[metric].axis, ylim=(len(lines) - 0.4, -0.6))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", frameon=False)
     return figure
 

@@ -6,7 +6,7 @@ import pytest
 
 from faces.intervals import bootstrap_interval
 from faces.report.age_check import CHALLENGED, THRESHOLDS, age_check_rows, challenge_rows
-from faces.report.summary import draw_identities
+from faces.report.columns import draw_identities
 
 AGES = [12, 14, 17.9, 18, 20, 21, 24, 25, 40, np.nan, 16]
 PREDICTED = [19, 25, 12, 17.9, 21, 30, 20.9, 24.9, 25, 30, np.nan]

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from faces.report.calibration import LEVELS, calibrated_errors, evaluate_calibration, pit
+from faces.report.columns import draw_identities
 from faces.report.statistics import calibration_error
-from faces.report.summary import draw_identities
 
 
 def calibration_of(columns, *, resamples=200, seed=0):

@@ -8,7 +8,7 @@ import pytest
 
 from faces.errors import UserError
 from faces.intervals import paired_bootstrap_difference
-from faces.report import compare_columns, format_comparison
+from faces.report.comparison import compare_columns, format_comparison
 
 COUNT = 200
 RNG = np.random.default_rng(4)

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from faces.errors import UserError
-from faces.report import error_by_age, evaluate_columns, format_groups, summarize
+from faces.report.evaluation import evaluate_columns, format_groups
 from faces.report.files import write_json
-from faces.report.groups import BIAS_NOTE
+from faces.report.groups import error_by_age, range_notes
 from faces.report.pictures.evaluation import error_by_age_figure
+from faces.report.summary import summarize
 from tests.faces.report.test_summary import many_columns
 
 DETAILS = ("groups", "gaps", "calibration", "age_check", "challenge_25", "suspects")
@@ -165,7 +166,7 @@ class TestFormatGroups:
         )
 
     def test_bias_of_gaps_is_explained_once(self, lines):
-        assert lines.count(f"({BIAS_NOTE})") == 1
+        assert lines.count(f"({range_notes(['age_bias'])[0]})") == 1
 
     def test_no_group_is_known(self):
         assert format_groups(evaluate_columns(pd.DataFrame({"gender_correct": [np.nan], "gender": None}))) == ""

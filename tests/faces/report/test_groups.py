@@ -6,14 +6,15 @@ import pytest
 from scipy import stats
 
 from faces.intervals import Draws
-from faces.report import evaluate_columns, format_groups
-from faces.report.groups import FEW, METRICS, attribute_labels, gap_rows, group_rows
+from faces.report.columns import draw_identities
+from faces.report.evaluation import evaluate_columns, format_groups
+from faces.report.groups import FEW, attribute_labels, gap_rows, group_rows
+from faces.report.metrics import GROUPS, metrics_in
 from faces.report.page.document import _cards
 from faces.report.page.groups import show_groups
-from faces.report.summary import draw_identities
 
 # Where ages are known; the accuracy of age groups speaks where they are not.
-IN_YEARS = {metric: column for metric, column in METRICS.items() if metric != "age_group_accuracy"}
+IN_YEARS = {metric.name: metric.columns[0] for metric in metrics_in(GROUPS) if metric.name != "age_group_accuracy"}
 
 
 def people(count, seed=0, persons=None):

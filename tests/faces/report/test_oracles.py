@@ -9,7 +9,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from torchmetrics.classification import BinaryCalibrationError, MulticlassCalibrationError
 
-from faces.report import evaluate_columns
+from faces.report.evaluation import evaluate_columns
 
 COUNT, CLASSES, RESAMPLES = 400, 90, 4000
 

@@ -11,9 +11,10 @@ from PIL import Image
 
 from faces.errors import UserError
 from faces.intervals import Draws, bootstrap_interval
-from faces.report import evaluate_columns, format_summary, summarize, write_report
+from faces.report.evaluation import evaluate_columns, write_report
 from faces.report.files import write_whole
 from faces.report.pictures.evaluation import predicted_vs_true_figure
+from faces.report.summary import format_summary, summarize
 
 
 @pytest.fixture
@@ -358,6 +359,6 @@ class TestWriteReport:
 
 
 def test_matplotlib_is_imported_when_a_picture_is_drawn():
-    check = "import sys, faces.report; print('matplotlib' in sys.modules)"
+    check = "import sys, faces.report.evaluation, faces.report.page.document; print('matplotlib' in sys.modules)"
     root = Path(__file__).resolve().parents[3]
     assert subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True).stdout == "False\n"

@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from faces.errors import UserError
-from faces.report import write_sweep_report
-from faces.report.sweep import sweep_figure
+from faces.report.sweep import sweep_figure, write_sweep_report
 
 
 def add_run(folder, name, overrides, val_age_mae, val_gender_accuracy=0.9, seconds=61.4):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faces.report import summarize
+from faces.report.summary import summarize
 from keras_impl import metrics
 from keras_impl.evaluation.columns import (
     age_columns,

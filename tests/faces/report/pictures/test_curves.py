@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from faces.errors import UserError
-from faces.report import plot_learning_curves
-from faces.report.pictures.evaluation import learning_curves_figure
+from faces.report.pictures.evaluation import learning_curves_figure, plot_learning_curves
 from tests.faces.report.test_summary import assert_picture
 
 
