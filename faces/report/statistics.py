@@ -23,9 +23,8 @@ def median(values: np.ndarray, *, weight: np.ndarray | None = None) -> np.ndarra
     (values,), weight = _known(weight, values)
     if not len(values):
         return np.full(weight.shape[:-1], np.nan)[()]
-    order = np.argsort(values, kind="stable")
-    ranked = values[order]
-    reached = np.cumsum(weight[..., order], axis=-1)
+    ranked, weight = _in_order(values, weight)
+    reached = np.cumsum(weight, axis=-1)
     half = reached[..., -1:] / 2
     lower, upper = (reached >= half).argmax(axis=-1), (reached > half).argmax(axis=-1)
     return np.where(reached[..., -1] > 0, (ranked[lower] + ranked[upper]) / 2, np.nan)[()]
@@ -50,11 +49,10 @@ def mean_over_classes(values: np.ndarray, classes: np.ndarray, *, weight: np.nda
     (values, classes), weight = _known(weight, values, classes)
     if not len(values):
         return np.full(weight.shape[:-1], np.nan)[()]
-    order = np.argsort(classes, kind="stable")
-    starts = np.unique(classes[order], return_index=True)[1]
-    weight = weight[..., order]
+    classes, values, weight = _in_order(classes, values, weight)
+    starts = np.unique(classes, return_index=True)[1]
     sizes = np.add.reduceat(weight, starts, axis=-1)
-    means = _ratio(np.add.reduceat(weight * values[order], starts, axis=-1), sizes)
+    means = _ratio(np.add.reduceat(weight * values, starts, axis=-1), sizes)
     return _ratio(np.where(sizes > 0, means, 0).sum(axis=-1), (sizes > 0).sum(axis=-1))[()]
 
 
@@ -79,10 +77,7 @@ def calibration_error(
         excess, total = weight * excess, weight.sum(axis=-1)
     if not len(confidence):
         return np.full(excess.shape[:-1], np.nan)[()]
-    places = confidence_bins(confidence, bins)
-    if (places[1:] < places[:-1]).any():
-        order = np.argsort(places, kind="stable")
-        places, excess = places[order], excess[..., order]
+    places, excess = _in_order(confidence_bins(confidence, bins), excess)
     starts = np.unique(places, return_index=True)[1]
     return _ratio(np.abs(np.add.reduceat(excess, starts, axis=-1)).sum(axis=-1), total)[()]
 
@@ -124,6 +119,14 @@ def _rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The wanted entries of the last axis; no copy where that is all."""
     values = np.asarray(values, dtype=np.float64)
     return values if rows.all() else values[..., rows]
+
+
+def _in_order(keys: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Keys (n,) from small to large, and the arrays (..., n) likewise; no copy where they are so already."""
+    if (keys[1:] >= keys[:-1]).all():
+        return [keys, *arrays]
+    order = np.argsort(keys, kind="stable")
+    return [array[..., order] for array in (keys, *arrays)]
 
 
 def _ratio(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -97,6 +97,9 @@ def set_estimate(metric: Metric, values: Sequence[np.ndarray], draws: Draws) -> 
         draws: of the N rows.
     """
     samples, values = _all_known(values)
+    # Statistics take their last column in order: so the counts of every set need not be sorted.
+    order = np.argsort(values[-1], kind="stable")
+    samples, values = samples[order], [each[order] for each in values]
     value = float(metric.statistic(*values))
     influence, sizes = metric.influence(value, *values)
     classes = np.unique(values[-1]) if _is_mean_over_classes(metric) else []
