@@ -283,6 +283,10 @@ ALONE = {
 }
 
 
+# What a module imports from here it offers itself: what a report prints is the metric that has a twin.
+OFFERED = "faces.report.statistics"
+
+
 def public_names(source):
     """{name: names of its parameters, None where it is no function} of all that a module defines for others."""
     found = {}
@@ -294,6 +298,9 @@ def public_names(source):
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {name.id: None for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.ImportFrom) and node.module == OFFERED:
+            offered = public_names((ROOT / OFFERED.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8"))
+            found |= {alias.name: offered[alias.name] for alias in node.names}
     return {name: parameters for name, parameters in found.items() if not name.startswith("_")}
 
 
