@@ -15,7 +15,7 @@ import os
 import textwrap
 from pathlib import Path
 
-from faces.datasets import DATASETS, get_dataset
+from faces.datasets import DATASETS
 from faces.detection import DETECTORS
 from faces.errors import UserError, run_main
 from faces.ingest.crops import DETECTOR
@@ -32,9 +32,9 @@ LABEL_WIDTH = 18
 def main(arguments=None):
     arguments = parse_arguments(arguments)
     if arguments.list:
-        print_cards([get_dataset(arguments.db)] if arguments.db else DATASETS.values())
+        print_cards([DATASETS[arguments.db]] if arguments.db else DATASETS.values())
         return
-    data_set = get_dataset(arguments.db)
+    data_set = DATASETS[arguments.db]
     options = reader_options(arguments, data_set)
     if min(arguments.pack, default=1) < 1:
         raise UserError(f"--pack takes sides of faces in pixels, 1 or more. Received: {min(arguments.pack)}")

@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faces.alignment import cut_box, fit_similarity
-from faces.datasets import get_dataset
+from faces.datasets import DATASETS
 from faces.datasets.fgnet import read_points
 from faces.detection import DETECTORS, YUNET_FILE, detect_faces
 from faces.errors import UserError, run_main
@@ -39,7 +39,7 @@ TARGETS = {"found": 0.97, "box": 0.90, f"box+{MARGIN}": 0.98, "eyes": 0.95}
 
 def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default=get_dataset("fgnet").root, help="folder with images/ and points/ of FG-NET")
+    parser.add_argument("--root", default=DATASETS["fgnet"].root, help="folder with images/ and points/ of FG-NET")
     parser.add_argument("--detector", nargs="+", help="default: all that are there")
     parser.add_argument("--min_confidence", type=float, default=0.9, help="less certain faces do not count")
     parser.add_argument("--crops", type=Path, nargs="+", metavar="FOLDER", help="folders of published face crops")

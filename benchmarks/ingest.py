@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from faces.datasets import get_dataset
+from faces.datasets import DATASETS
 from faces.errors import UserError, run_main
 from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.tables import ingest
@@ -51,7 +51,7 @@ def seconds(function, *arguments, **options):
 
 def main():
     arguments = parse_arguments()
-    data_set = get_dataset(arguments.db)
+    data_set = DATASETS[arguments.db]
     if data_set.is_cut:
         raise UserError(f"Expected a data set of crops. Received: {arguments.db}, whose crops are cut at ingest")
     root = Path(arguments.root or data_set.root)

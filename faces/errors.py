@@ -2,31 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
-_Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
 
 
 class UserError(ValueError):
     """Bad input. The message is one line: what was expected and what came."""
-
-
-def look_up(known: Mapping[str, _Value], name: str, what: str) -> _Value:
-    """The entry of a registry.
-
-    Args:
-        known: the registry, by name.
-        name: the wanted key.
-        what: what the registry holds, for the message.
-
-    Raises:
-        UserError: an unknown name, listing the known ones.
-    """
-    if name not in known:
-        raise UserError(f"Unknown {what} {name!r}. Expected one of: {', '.join(known)}")
-    return known[name]
 
 
 def one_line(error: BaseException) -> str:

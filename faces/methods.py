@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from faces.registry import Registry
+
 # The known words of each switch, the default first.
 BALANCED_VARIANTS = ("bmc", "gai", "bni")
 CORN_NORMALISERS = ("examples", "tasks")
@@ -197,7 +199,7 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
 
 def make_methods(
     losses: ModuleType, fits: ModuleType, callbacks: Mapping[str, Callable] | None = None
-) -> dict[str, AgeMethod]:
+) -> Registry[AgeMethod]:
     """The methods of one stack by their config word.
 
     Args:
@@ -209,7 +211,7 @@ def make_methods(
         AttributeError: a described method has no loss, or its fit is not there.
     """
     callbacks = callbacks or {}
-    methods = {}
+    methods: Registry[AgeMethod] = Registry("method", {})
     for name, description in DESCRIPTIONS.items():
         fit = getattr(fits, description["fit"]) if "fit" in description else None
         code = {"loss": getattr(losses, name), "fit": fit, "callback": callbacks.get(name)}

@@ -4,7 +4,7 @@ The values come from src/config.yaml and the command line; there are no other de
 there too, so nothing of it stands here.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from faces.errors import UserError, look_up
+from faces.errors import UserError
 from faces.labels import Output
+from faces.registry import Registry
 from faces.splits.protocols import PROTOCOLS
 from keras_impl.backbones import check_backbone
 from keras_impl.input.face_data import db_names
@@ -29,11 +30,11 @@ LARGEST_SEED = 2**32 - 1  # of NumPy's generators
 _Value = TypeVar("_Value")
 
 
-def _one_of(known: Iterable[str], what: str) -> AfterValidator:
+def _one_of(known: Mapping[str, Any]) -> AfterValidator:
     """Accepts the names of a registry; the error lists them."""
 
     def check(name: str) -> str:
-        look_up(dict.fromkeys(known), name, what)
+        known[name]
         return name
 
     return AfterValidator(check)
@@ -68,7 +69,7 @@ def _known_data_sets(db: Any) -> Any:
 
 def _known_protocols(protocol: Any) -> Any:
     for name in [protocol] if isinstance(protocol, str) else protocol:
-        look_up(PROTOCOLS, name, "protocol")
+        PROTOCOLS[name]
     return protocol
 
 
@@ -140,7 +141,7 @@ class Model:
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
 class Method:
-    name: Annotated[Text, _one_of(METHODS, "method")]
+    name: Annotated[Text, _one_of(METHODS)]
     decode: Text | None
     params: dict[str, Any]
 
@@ -151,10 +152,10 @@ class Recipe:
 
     epochs: Count
     batch_size: Count
-    optimizer_name: Annotated[Text, AfterValidator(str.lower), _one_of(OPTIMIZERS, "optimizer")]
+    optimizer_name: Annotated[Text, AfterValidator(str.lower), _one_of(OPTIMIZERS)]
     lr: Annotated[float, Field(gt=0, le=1000)]
     weight_decay: Annotated[float, Field(ge=0, le=1000)]
-    schedule: Annotated[Text, _one_of(SCHEDULES, "schedule")]
+    schedule: Annotated[Text, _one_of(SCHEDULES)]
     warmup_epochs: Factor
     steps_per_epoch: Count | None
     clip_norm: Positive | None
@@ -204,9 +205,9 @@ class Augmentation:
 class Weighting:
     """Section `weighting`: arguments of `keras_impl.weighting.age_weights`."""
 
-    scheme: Annotated[Text, _one_of(SCHEMES, "weighting scheme")]
+    scheme: Annotated[Text, _one_of(Registry("weighting scheme", dict.fromkeys(SCHEMES)))]
     lds: bool
-    kernel: Annotated[Text, _one_of(KERNELS, "LDS kernel")]
+    kernel: Annotated[Text, _one_of(Registry("LDS kernel", dict.fromkeys(KERNELS)))]
     kernel_size: Annotated[
         Annotated[int, Field(ge=1, le=999)],
         _that(lambda size: size % 2, "weighting.kernel_size must be an odd whole number"),

@@ -10,11 +10,12 @@ import numpy as np
 
 from faces.errors import UserError
 from faces.methods import AgeMethod, make_methods
+from faces.registry import Registry
 from keras_impl import fits, losses
 from keras_impl.checks import require_number, require_whole
 from keras_impl.forest import LeafUpdate
 
-METHODS: dict[str, AgeMethod] = make_methods(losses, fits, callbacks={"deep_regression_forest": LeafUpdate})
+METHODS: Registry[AgeMethod] = make_methods(losses, fits, callbacks={"deep_regression_forest": LeafUpdate})
 
 
 def split_settings(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops
 
-from faces.errors import UserError, look_up
+from faces.errors import UserError
 from faces.labels import AGE_COLUMNS, GENDERS, MAX_AGE, MIN_AGE, OUTPUTS
 from keras_impl import losses, metrics
 from keras_impl.backbones import build_backbone, set_batch_norm_momentum
@@ -343,6 +343,6 @@ def _try_age_loss(model):
 
 def check_names(method: str, outputs: Sequence[str]) -> None:
     """UserError unless the method and all outputs are known."""
-    look_up(METHODS, method, "method")
+    METHODS[method]
     if not outputs or set(outputs) - set(OUTPUTS):
         raise UserError(f"model.outputs must name one or both of {', '.join(OUTPUTS)}. Received: {list(outputs)}")

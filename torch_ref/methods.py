@@ -4,6 +4,7 @@ The loss of a method is the function of its name in `torch_ref.losses`.
 """
 
 from faces.methods import AgeMethod, make_methods
+from faces.registry import Registry
 from torch_ref import fits, losses
 
-METHODS: dict[str, AgeMethod] = make_methods(losses, fits)
+METHODS: Registry[AgeMethod] = make_methods(losses, fits)

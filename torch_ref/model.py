@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from faces.errors import UserError, look_up
+from faces.errors import UserError
 from faces.labels import MAX_AGE, MIN_AGE, OUTPUTS
 from torch_ref.backbones import BACKBONES
+from torch_ref.checks import require_one_of
 from torch_ref.heads import HEADS, GenderHead
 from torch_ref.methods import METHODS
 
@@ -45,9 +46,9 @@ class FaceModel(nn.Module):
         backbone_params: Mapping[str, Any] | None = None,
     ):
         super().__init__()
-        self.method = look_up(METHODS, method, "method")
+        self.method = METHODS[method]
         self.outputs = _checked_outputs(outputs)
-        self.backbone = look_up(BACKBONES, backbone, "backbone")(**(backbone_params or {}))
+        self.backbone = BACKBONES[backbone](**(backbone_params or {}))
         if "age" in self.outputs:
             head = HEADS[self.method.head]
             params = dict(head_params or {}, **_decode_params(self.method.head, decode))
@@ -102,7 +103,7 @@ def _decode_params(head, decode):
 def _checked_outputs(outputs):
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     for name in outputs:
-        look_up(dict.fromkeys(OUTPUTS), name, "output")
+        require_one_of("output", name, OUTPUTS)
     if not outputs:
         raise UserError(f"At least one output is needed, any of {', '.join(OUTPUTS)}. Received none.")
     return outputs

@@ -10,9 +10,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from faces.datasets.card import DataSet
-from faces.errors import look_up
+from faces.registry import Registry
 
-__all__ = ["DATASETS", "DataSet", "get_dataset"]
+__all__ = ["DATASETS", "DataSet"]
 
 
 def _read_cards() -> dict[str, DataSet]:
@@ -22,9 +22,4 @@ def _read_cards() -> dict[str, DataSet]:
     return {card.name: card for card in sorted(cards, key=lambda card: card.name)}
 
 
-DATASETS = _read_cards()
-
-
-def get_dataset(name: str) -> DataSet:
-    """The entry of DATASETS; an unknown name is a UserError that lists the known ones."""
-    return look_up(DATASETS, name, "data set")
+DATASETS = Registry("data set", _read_cards())

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from faces.alignment import CropGeometry, can_cut, cut_face
 from faces.boxes import box_iou
+from faces.datasets import DATASETS
 from faces.detection import NO_FACE, Face, detect_faces
 from faces.errors import UserError
 from faces.images import ImageError, read_rgb
@@ -28,6 +29,7 @@ from faces.label_files.reader_tables import Tables
 from faces.labels import BOX_COLUMNS
 
 JPEG_QUALITY = 95
+CROPS_LOOKED_AT = 64
 DETECTOR = "mtcnn"
 # Less of a labelled box inside the picture means that box and picture do not belong together.
 MIN_INSIDE = 0.25
@@ -213,3 +215,29 @@ def _write(path, data):
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"The crop {path} cannot be written: {error.strerror}") from None
+
+
+def shared_geometry(db: str, root: Path, names: Sequence[str]) -> CropGeometry:
+    """How the crops of a data set are cut, as up to CROPS_LOOKED_AT of them tell, the first and the last among them.
+
+    A crop of create_db.py knows how it was cut, which may be otherwise than the data set's; for others the data set's
+    card tells.
+
+    Args:
+        db: name of the data set.
+        root: folder of the images.
+        names: of the images.
+
+    Raises:
+        UserError: the crops differ.
+    """
+    places = np.unique(np.linspace(0, len(names) - 1, CROPS_LOOKED_AT).astype(int)) if len(names) else []
+    told = {read_geometry(root / names[place]) for place in places} - {None}
+    if len(told) > 1:
+        ways = "; ".join(sorted(map(str, told)))
+        raise UserError(
+            f"The crops of {db} are cut in different ways ({ways}): create_db.py was stopped, or another table "
+            "shares them. Make the table again with create_db.py"
+        )
+    data_set = DATASETS[db]
+    return told.pop() if told else CropGeometry(data_set.margin, data_set.aligned)

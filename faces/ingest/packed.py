@@ -20,7 +20,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from faces.alignment import CropGeometry
-from faces.datasets import get_dataset
+from faces.datasets import DATASETS
 from faces.errors import UserError
 
 FOLDER = "data/packed"
@@ -37,7 +37,7 @@ def pack_path(db: str, size: int, folder: str | Path = FOLDER) -> Path:
 
 def pack_command(db: str, size: int, *, folder: str | Path = FOLDER, meta_dir: str | Path = "meta") -> str:
     """The command that makes a pack."""
-    made = get_dataset(db).how_to_get if db == "csv" else f"python create_db.py --db {db}"
+    made = DATASETS[db].how_to_get if db == "csv" else f"python create_db.py --db {db}"
     words = ["--pack", str(size)]
     words += [] if str(folder) == FOLDER else ["--packed_dir", str(folder)]
     words += [] if str(meta_dir) == "meta" else ["--meta_dir", str(meta_dir)]

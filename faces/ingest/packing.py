@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -16,18 +15,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from faces.alignment import CropGeometry
-from faces.datasets import get_dataset
 from faces.errors import UserError
 from faces.images import ImageError, read_and_resize, read_file
-from faces.ingest.crops import read_geometry
+from faces.ingest.crops import shared_geometry
 from faces.ingest.packed import FOOTER, MAGIC, VERSION
 from faces.ingest.tables import IMAGES_A_TASK
 
 # Faces that are decoded, summed and written at a time: 7 MB at 96 pixels, 39 MB at 224.
 BLOCK = 256
-# Enough to notice a run of create_db.py that stopped half-way, without opening every file.
-CROPS_LOOKED_AT = 64
 # A run that packs writes several blocks a second; who has not for so long was killed.
 ABANDONED_SECONDS = 3600
 
@@ -64,7 +59,7 @@ def pack_faces(
     names, hashes = table["img_path"].tolist(), table["sha256"].tolist()
     header = _header((len(table), size, size, 3))
     index = {"db": db, "size": size, "block": BLOCK, "header": header.decode("latin-1")}
-    index["geometry"] = asdict(shared_geometry(db, [root / name for name in some_of(names)]))
+    index["geometry"] = asdict(shared_geometry(db, root, names))
     index |= {"img_path": names, "sha256": hashes, "checksums": []}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     require_folder(path)
@@ -98,34 +93,6 @@ def require_folder(path: str | Path) -> None:
 
 def _refused(path, reason):
     return UserError(f"The pack {path} cannot be written: {reason}")
-
-
-def shared_geometry(db: str, images: Iterable[str | Path]) -> CropGeometry:
-    """CropGeometry of the crops of a data set.
-
-    Args:
-        db: name of the data set.
-        images: paths of some of the crops. A crop of create_db.py knows how it was cut, which may be otherwise than the
-            data set's; for others the data set's card tells.
-
-    Raises:
-        UserError: the crops differ.
-    """
-    told = {read_geometry(image) for image in images} - {None}
-    if len(told) > 1:
-        ways = "; ".join(sorted(map(str, told)))
-        raise UserError(
-            f"The crops of {db} are cut in different ways ({ways}): create_db.py was stopped, or another table "
-            "shares them. Make the table again with create_db.py"
-        )
-    data_set = get_dataset(db)
-    return told.pop() if told else CropGeometry(data_set.margin, data_set.aligned)
-
-
-def some_of(names: Sequence[str]) -> list[str]:
-    """Up to CROPS_LOOKED_AT items of a list, the first and the last among them."""
-    places = np.unique(np.linspace(0, len(names) - 1, CROPS_LOOKED_AT).astype(int)) if len(names) else []
-    return [names[place] for place in places]
 
 
 def _header(shape):

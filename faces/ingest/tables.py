@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from faces.alignment import CropGeometry
-from faces.datasets import DataSet, get_dataset
+from faces.datasets import DATASETS, DataSet
 from faces.detection import load_detector
 from faces.errors import UserError
 from faces.images import ImageError, decode_rgb, read_file
@@ -54,7 +54,7 @@ def ingest(
         UserError: from the reader or from `cut_crops`; `crop`, a margin or a detector for a data set without whole
             pictures.
     """
-    data_set = get_dataset(db)
+    data_set = DATASETS[db]
     geometry = _geometry(data_set, crop, margin)
     if detector is not None:
         _check_detector(data_set, crop, detector)
@@ -192,7 +192,7 @@ def load_table(db: str, *, meta_dir: str | Path = "meta", csv: str | Path | None
         UserError: unknown data set; no table yet (the message names the commands that make it); a table that breaks
             the rules.
     """
-    data_set = get_dataset(db)
+    data_set = DATASETS[db]
     if db == "csv" and csv is not None:
         return read_table(csv)
     path = Path(meta_dir) / f"{db}.csv"

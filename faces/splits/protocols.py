@@ -16,6 +16,7 @@ import pandas as pd
 
 from faces.errors import UserError
 from faces.labels import SPLITS
+from faces.registry import Registry
 from faces.splits.draw import carve_validation, group_names, split_table
 
 FEW_FOLDS = 2
@@ -84,8 +85,6 @@ def make_folds(
     Raises:
         UserError: unknown protocol, a data set that it was not made for, or a table that does not fit it.
     """
-    if protocol not in PROTOCOLS:
-        raise UserError(f"Unknown protocol {protocol!r}. Expected one of: {', '.join(PROTOCOLS)}")
     entry = PROTOCOLS[protocol]
     if entry.data_sets and db not in (*entry.data_sets, "csv"):
         wanted = " or ".join(entry.data_sets)
@@ -238,73 +237,76 @@ def _require_complete(table, column):
 
 _UTKFACE = ("utkface", "utkface_wild")
 
-PROTOCOLS = {
-    "default": Protocol(
-        _default,
-        "Parts of val_share and test_share by identity, where unknown by the content of the image; a `split` column of "
-        "the table is kept.",
-    ),
-    "coral_utkface": Protocol(
-        _aged(21, 60, test_share=0.2),
-        "Ages 21 to 60, 80 % train and 20 % test as in CORAL (Cao et al., PRL 2020; 13,146 and 3,287 images of the "
-        "full set); validation faces come from train. Its authors' lists: data.split_csv.",
-        _UTKFACE,
-    ),
-    "multi_scale_utkface": Protocol(
-        _aged(21, 60, test_share=3272 / 13931, val_share=1066 / 13931),
-        "Ages 21 to 60 in the shares of multi-scale similarity learning: 9,593 train, 1,066 val, 3,272 test of 13,931. "
-        "Not comparable with coral_utkface.",
-        _UTKFACE,
-    ),
-    "cacd_celebrities": Protocol(
-        _cacd_celebrities,
-        "By the celebrity's rank among those born in the same year: 6 to 50 train (1,800 persons), 1 and 2 val (80), "
-        "3 to 5 test (120); Shen et al., CVPR 2018.",
-        ("cacd",),
-    ),
-    "fgnet_lopo": Protocol(
-        _leave_one_person_out,
-        "Leave one person out: as many folds as persons (82 in FG-NET). The figure is the mean over all images. "
-        "Others choose the epoch on the person left out, which flatters; here other persons choose it.",
-        ("fgnet",),
-    ),
-    "morph_random": Protocol(
-        _by_image(0.2),
-        "MORPH II, 80 % train and 20 % test of the images at random (RS): persons are in both parts, which is why its "
-        "errors are lower than those of morph_subject_exclusive.",
-        ("morph",),
-    ),
-    "morph_subject_exclusive": Protocol(
-        _by_subject(0.2), "MORPH II, 80 % train and 20 % test of the persons: nobody is in two parts.", ("morph",)
-    ),
-    "adience_folds": Protocol(
-        _adience_folds,
-        "The five published folds (Eidinger et al., TIFS 2014), each tested once; report mean and standard deviation "
-        "over folds. Album owners of the other folds choose the epoch.",
-        ("adience",),
-    ),
-    "appa_real": Protocol(
-        _published("train", "val", "test"),
-        "The published parts: 4,113 train, 1,500 val, 1,978 test (Agustsson et al., FG 2017).",
-        ("appa_real",),
-    ),
-    "clap2015": Protocol(
-        _published("train", "val", "test"),
-        "ChaLearn LAP 2015, apparent age: the published parts (2,476 train, 1,136 val, 1,079 test).",
-        ("clap2015",),
-    ),
-    "clap2016": Protocol(
-        _published("train", "val", "test"),
-        "ChaLearn LAP 2016, apparent age: the published parts (4,113 train, 1,500 val, 1,978 test).",
-        ("clap2016",),
-    ),
-    "fairface": Protocol(
-        _published("train", "val", val="test"),
-        "The published train part (86,744); its validation part (10,954) is tested, as in all papers, so the faces "
-        "that choose the epoch come from train (Karkkainen and Joo, WACV 2021).",
-        ("fairface",),
-    ),
-    "k_fold": Protocol(
-        _k_fold, "data.folds folds of about equal size by identity, where unknown by content; each is tested once."
-    ),
-}
+PROTOCOLS = Registry(
+    "protocol",
+    {
+        "default": Protocol(
+            _default,
+            "Parts of val_share and test_share by identity, where unknown by the content of the image; a `split` "
+            "column of the table is kept.",
+        ),
+        "coral_utkface": Protocol(
+            _aged(21, 60, test_share=0.2),
+            "Ages 21 to 60, 80 % train and 20 % test as in CORAL (Cao et al., PRL 2020; 13,146 and 3,287 images of the "
+            "full set); validation faces come from train. Its authors' lists: data.split_csv.",
+            _UTKFACE,
+        ),
+        "multi_scale_utkface": Protocol(
+            _aged(21, 60, test_share=3272 / 13931, val_share=1066 / 13931),
+            "Ages 21 to 60 in the shares of multi-scale similarity learning: 9,593 train, 1,066 val, 3,272 test of "
+            "13,931. Not comparable with coral_utkface.",
+            _UTKFACE,
+        ),
+        "cacd_celebrities": Protocol(
+            _cacd_celebrities,
+            "By the celebrity's rank among those born in the same year: 6 to 50 train (1,800 persons), 1 and 2 val "
+            "(80), 3 to 5 test (120); Shen et al., CVPR 2018.",
+            ("cacd",),
+        ),
+        "fgnet_lopo": Protocol(
+            _leave_one_person_out,
+            "Leave one person out: as many folds as persons (82 in FG-NET). The figure is the mean over all images. "
+            "Others choose the epoch on the person left out, which flatters; here other persons choose it.",
+            ("fgnet",),
+        ),
+        "morph_random": Protocol(
+            _by_image(0.2),
+            "MORPH II, 80 % train and 20 % test of the images at random (RS): persons are in both parts, which is "
+            "why its errors are lower than those of morph_subject_exclusive.",
+            ("morph",),
+        ),
+        "morph_subject_exclusive": Protocol(
+            _by_subject(0.2), "MORPH II, 80 % train and 20 % test of the persons: nobody is in two parts.", ("morph",)
+        ),
+        "adience_folds": Protocol(
+            _adience_folds,
+            "The five published folds (Eidinger et al., TIFS 2014), each tested once; report mean and standard "
+            "deviation over folds. Album owners of the other folds choose the epoch.",
+            ("adience",),
+        ),
+        "appa_real": Protocol(
+            _published("train", "val", "test"),
+            "The published parts: 4,113 train, 1,500 val, 1,978 test (Agustsson et al., FG 2017).",
+            ("appa_real",),
+        ),
+        "clap2015": Protocol(
+            _published("train", "val", "test"),
+            "ChaLearn LAP 2015, apparent age: the published parts (2,476 train, 1,136 val, 1,079 test).",
+            ("clap2015",),
+        ),
+        "clap2016": Protocol(
+            _published("train", "val", "test"),
+            "ChaLearn LAP 2016, apparent age: the published parts (4,113 train, 1,500 val, 1,978 test).",
+            ("clap2016",),
+        ),
+        "fairface": Protocol(
+            _published("train", "val", val="test"),
+            "The published train part (86,744); its validation part (10,954) is tested, as in all papers, so the faces "
+            "that choose the epoch come from train (Karkkainen and Joo, WACV 2021).",
+            ("fairface",),
+        ),
+        "k_fold": Protocol(
+            _k_fold, "data.folds folds of about equal size by identity, where unknown by content; each is tested once."
+        ),
+    },
+)

@@ -5,34 +5,36 @@ from functools import partial
 import keras
 
 from faces.errors import UserError
+from faces.registry import Registry
 from keras_impl.backbones.base import Backbone, minus_one_to_one
 from keras_impl.backbones.face_resnet import FaceResNet
 from keras_impl.backbones.resnet import caffe
 
 _applications = keras.applications
 
-BACKBONES: dict[str, Backbone] = {
-    **{f"EfficientNetB{i}": Backbone(getattr(_applications, f"EfficientNetB{i}")) for i in range(8)},
-    **{
-        f"EfficientNetV2{size}": Backbone(getattr(_applications, f"EfficientNetV2{size}"))
-        for size in ("B0", "B1", "B2", "B3", "S")
+BACKBONES: Registry[Backbone] = Registry(
+    "backbone",
+    {
+        **{f"EfficientNetB{i}": Backbone(getattr(_applications, f"EfficientNetB{i}")) for i in range(8)},
+        **{
+            f"EfficientNetV2{size}": Backbone(getattr(_applications, f"EfficientNetV2{size}"))
+            for size in ("B0", "B1", "B2", "B3", "S")
+        },
+        **{f"MobileNetV3{size}": Backbone(getattr(_applications, f"MobileNetV3{size}")) for size in ("Small", "Large")},
+        **{f"ResNet{depth}": Backbone(getattr(_applications, f"ResNet{depth}"), caffe) for depth in (50, 101, 152)},
+        **{
+            f"ResNet{depth}V2": Backbone(getattr(_applications, f"ResNet{depth}V2"), minus_one_to_one)
+            for depth in (50, 101, 152)
+        },
+        "ConvNeXtTiny": Backbone(_applications.ConvNeXtTiny),
+        "VGG16": Backbone(_applications.VGG16, caffe),
+        "FaceResNet10": Backbone(partial(FaceResNet, (64, 128, 192, 256), (1, 1, 1, 1)), minus_one_to_one),
     },
-    **{f"MobileNetV3{size}": Backbone(getattr(_applications, f"MobileNetV3{size}")) for size in ("Small", "Large")},
-    **{f"ResNet{depth}": Backbone(getattr(_applications, f"ResNet{depth}"), caffe) for depth in (50, 101, 152)},
-    **{
-        f"ResNet{depth}V2": Backbone(getattr(_applications, f"ResNet{depth}V2"), minus_one_to_one)
-        for depth in (50, 101, 152)
-    },
-    "ConvNeXtTiny": Backbone(_applications.ConvNeXtTiny),
-    "VGG16": Backbone(_applications.VGG16, caffe),
-    "FaceResNet10": Backbone(partial(FaceResNet, (64, 128, 192, 256), (1, 1, 1, 1)), minus_one_to_one),
-}
+)
 
 
 def check_backbone(name: str, image_size: int) -> None:
     """UserError unless the name is known and the image size is one the backbone can take."""
-    if name not in BACKBONES:
-        raise UserError(f"Unknown backbone {name!r}. Expected one of: {', '.join(BACKBONES)}")
     least = BACKBONES[name].min_size
     if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < least:
         raise UserError(f"Image size for {name} must be a whole number >= {least} pixels. Received: {image_size}")

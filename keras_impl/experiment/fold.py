@@ -1,9 +1,12 @@
 """One fold of a run: from the rows of its parts to a trained and evaluated checkpoint in its folder."""
 
+import contextlib
+import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,6 @@ from keras_impl.configuration import Configuration, Method
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.columns import prediction_columns
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
-from keras_impl.experiment.environment import environment
 from keras_impl.input.face_data import (
     SPLIT_KEYS,
     FaceData,
@@ -40,6 +42,8 @@ from keras_impl.training.first_weights import make_model
 from keras_impl.training.fit import fit
 from keras_impl.training.loggers import tensorboard_callback, wandb_callback, write_history_picture
 from keras_impl.training.recorder import CHECKPOINT_NAME, STATE_NAME
+
+PACKAGES = ("keras", "numpy", "pandas", "opencv-python", "hydra-core")
 
 
 def run_fold(
@@ -145,7 +149,7 @@ def _provenance(config: Configuration, data: FaceData, fold: Fold, train_labels:
         **kept,
         "fold": fold.name or None,
         "seed": config.train.seed,
-        "versions": environment(),
+        "versions": package_versions(),
         "trivial": trivial_predictions(train_labels),
     }
 
@@ -166,6 +170,15 @@ def trivial_predictions(labels: Labels) -> dict[str, Any]:
         "trivial_age": float(np.median(known)) if len(known) else None,
         "trivial_gender": GENDERS[int(np.bincount(genders).argmax())] if len(genders) else None,
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and the packages that a result depends on."""
+    versions = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for package in (*PACKAGES, keras.backend.backend()):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 # === Folder ===
@@ -265,7 +278,7 @@ def _finish(folder, recorder, seed, evaluations, first_weights, overrides, start
         "seconds": round(time.monotonic() - started, 1),
         "weights": first_weights,
         "seed": seed,
-        "versions": environment(),
+        "versions": package_versions(),
     }
     write_json(folder / "run.json", facts)
     write_json(folder / "metrics.json", evaluations)

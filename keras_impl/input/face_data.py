@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faces.datasets import get_dataset
+from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.images import read_and_resize, resize_rgb
+from faces.ingest.crops import shared_geometry
 from faces.ingest.packed import FOLDER, PackedRows, open_pack, pack_command
-from faces.ingest.packing import shared_geometry, some_of
 from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table
 from faces.label_files.label_table import write_table
 from faces.labels import ADIENCE_EDGES
@@ -119,11 +119,11 @@ def db_names(db):
     if not names:
         raise UserError(f"data.db must name a data set, or be a list of names. Received: {db}")
     for name in names:
-        get_dataset(name)
+        DATASETS[name]
     if len(set(names)) < len(names):
         raise UserError(f"data.db names a data set twice. Received: {', '.join(names)}")
     for name in names:
-        if shared := set(get_dataset(name).same_pictures) & set(names):
+        if shared := set(DATASETS[name].same_pictures) & set(names):
             raise UserError(
                 f"{name} and {shared.pop()} show the same pictures: one would be trained on the other's test"
             )
@@ -142,7 +142,7 @@ def image_root(db, *, root=None, csv=None):
     """Folder that img_path is relative to: `root`, else the folder of the user's CSV file, else the data set's own."""
     if root is not None:
         return Path(root)
-    return Path(csv).parent if db == "csv" and csv else Path(get_dataset(db).root)
+    return Path(csv).parent if db == "csv" and csv else Path(DATASETS[db].root)
 
 
 def load_faces(db, *, root=None, csv=None, meta_dir="meta", limit=None):
@@ -162,7 +162,7 @@ def load_faces(db, *, root=None, csv=None, meta_dir="meta", limit=None):
         _make_sample(folder, Path(meta_dir) / "sample.csv")
     table = load_table(db, meta_dir=meta_dir, csv=csv)
     if not folder.is_dir():
-        raise UserError(f"The image folder {folder} does not exist. To get it: {get_dataset(db).how_to_get}")
+        raise UserError(f"The image folder {folder} does not exist. To get it: {DATASETS[db].how_to_get}")
     table = first_rows(table, limit)
     if "sha256" in table and table["sha256"].notna().all():
         _require_files(table, folder)
@@ -188,7 +188,7 @@ def load_packed(db, size, packed_dir=FOLDER, *, csv=None, meta_dir="meta", limit
         UserError: unknown data set, no table or one without sha256, no pack, or one that is damaged or made of other
             images; the message names the command that makes both.
     """
-    get_dataset(db)
+    DATASETS[db]
     pack = open_pack(db, size, packed_dir, meta_dir=meta_dir)
     table = first_rows(load_table(db, meta_dir=meta_dir, csv=csv), limit)
     if "sha256" not in table or table["sha256"].isna().any():
@@ -331,7 +331,7 @@ def crop_geometry(data):
         UserError: the crops of one data set differ.
     """
     if data.packed is None:
-        crops = [shared_geometry(name, _some_images(data, name)) for name in data.names]
+        crops = [shared_geometry(name, data.root, _img_paths(data, name)) for name in data.names]
     else:
         crops = [pack.geometry for pack in data.packed.packs]
     if any(crop != crops[0] for crop in crops):
@@ -340,14 +340,14 @@ def crop_geometry(data):
     return asdict(crops[0])
 
 
-def _some_images(data, name):
+def _img_paths(data, name):
     rows = data.table if len(data.names) == 1 else data.table[data.table["db"] == name]
-    return [data.root / img_path for img_path in some_of(rows["img_path"].tolist())]
+    return rows["img_path"].tolist()
 
 
 def group_edges(names):
     """First ages of the age groups that group accuracy is measured by: the data sets' own, else Adience's."""
-    edges = {get_dataset(name).age_edges for name in names}
+    edges = {DATASETS[name].age_edges for name in names}
     return edges.pop() if len(edges) == 1 and None not in edges else ADIENCE_EDGES
 
 

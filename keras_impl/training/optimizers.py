@@ -2,7 +2,7 @@
 
 import keras
 
-from faces.errors import look_up
+from faces.registry import Registry
 
 
 def make_schedule(name, lr, *, total_steps, warmup_steps=0):
@@ -12,7 +12,7 @@ def make_schedule(name, lr, *, total_steps, warmup_steps=0):
         name: "constant"; "steps": lr x 1, .2, .04, .008, changing at each quarter of the training; "cosine": linear
             warm-up to lr, then half a cosine down to 0.
     """
-    return look_up(SCHEDULES, name, "schedule")(lr, total_steps, warmup_steps)
+    return SCHEDULES[name](lr, total_steps, warmup_steps)
 
 
 def _constant(lr, total_steps, warmup_steps):
@@ -34,12 +34,15 @@ def _cosine(lr, total_steps, warmup_steps):
     )
 
 
-SCHEDULES = {"constant": _constant, "steps": _steps, "cosine": _cosine}
-OPTIMIZERS = {
-    "sgd": lambda **kwargs: keras.optimizers.SGD(momentum=0.9, nesterov=True, **kwargs),
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-}
+SCHEDULES = Registry("schedule", {"constant": _constant, "steps": _steps, "cosine": _cosine})
+OPTIMIZERS = Registry(
+    "optimizer",
+    {
+        "sgd": lambda **kwargs: keras.optimizers.SGD(momentum=0.9, nesterov=True, **kwargs),
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+    },
+)
 
 
 def make_optimizer(name, schedule, *, weight_decay=0.0, clip_norm=None, ema=None):
@@ -50,7 +53,7 @@ def make_optimizer(name, schedule, *, weight_decay=0.0, clip_norm=None, ema=None
         clip_norm: largest norm of the whole gradient, None for no clipping.
         ema: momentum of the exponential moving average of the weights, None for none.
     """
-    make = look_up(OPTIMIZERS, name.lower(), "optimizer")
+    make = OPTIMIZERS[name.lower()]
     average = {"use_ema": True, "ema_momentum": ema} if ema else {}
     # AdamW refuses None and the others skip a decay of None.
     decay = weight_decay if weight_decay or name.lower() == "adamw" else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faces.datasets import DATASETS, DataSet, get_dataset
+from faces.datasets import DATASETS, DataSet
 from faces.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,7 +76,7 @@ def test_folder_without_the_data_set_is_one_clear_line(tmp_path, name, content):
 
 def test_unknown_data_set_lists_the_known_ones():
     with pytest.raises(UserError, match=rf"'imbd'.*{', '.join(DATASETS)}"):
-        get_dataset("imbd")
+        DATASETS["imbd"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="runs a shell script")

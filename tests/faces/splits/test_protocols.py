@@ -233,12 +233,12 @@ def test_folds_never_leak(rows, name, seed):
 def fgnet(tmp_path_factory):
     if "FACES_TEST_DATA" not in os.environ:
         pytest.skip("FACES_TEST_DATA names no folder of real faces")
-    from faces.datasets import get_dataset
+    from faces.datasets import DATASETS
 
     folder = tmp_path_factory.mktemp("fgnet")
     with tarfile.open(Path(os.environ["FACES_TEST_DATA"]) / "fgnet_sample.tar") as archive:
         archive.extractall(folder, filter="data")
-    table, rejected = get_dataset("fgnet").read(folder / "FGNET")
+    table, rejected = DATASETS["fgnet"].read(folder / "FGNET")
     return table, rejected
 
 

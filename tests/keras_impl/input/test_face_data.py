@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from faces.alignment import CropGeometry
-from faces.datasets import get_dataset
+from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.ingest.crops import cut_crops
 from faces.ingest.tables import ingest
@@ -170,7 +170,7 @@ def test_margin_is_that_of_the_crop_not_of_the_card(in_face_folder):
         table, rejected = ingest("fgnet", root, margin=margin, progress=False)
         assert len(table) == 3 and not len(rejected)
         write_table(table, in_face_folder / "meta" / "fgnet.csv")
-        expected = get_dataset("fgnet").margin if margin is None else margin
+        expected = DATASETS["fgnet"].margin if margin is None else margin
         assert crop_geometry(load_data("fgnet")) == {"margin": expected, "aligned": False}
     (in_face_folder / "fixed.py").write_text(
         "import numpy as np\nfrom faces.alignment import TEMPLATE\nfrom faces.detection import Face\n"
