@@ -1,4 +1,4 @@
-"""Turn a raw data set into a table: meta/<db>.csv, and meta/<db>_rejected.csv with the reason of every row left out.
+"""Turn a raw data set into a table: meta/<db>.csv, and meta/<db>_rejected.csv with the reason for every row left out.
 
 python create_db.py --list
 python create_db.py --db utkface
@@ -41,7 +41,7 @@ def main(arguments=None):
     packs = {size: pack_path(arguments.db, size, arguments.packed_dir) for size in arguments.pack}
     for pack in packs.values():
         require_folder(pack)
-    # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
+    # The face detector runs on TensorFlow, which prints notes at its start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     cut = {name: getattr(arguments, name) for name in ("crop", "margin", "detector")}
     table, rejected = ingest(arguments.db, arguments.root, **cut, **options)
@@ -66,19 +66,19 @@ def parse_arguments(arguments):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--db", help=f"one of {', '.join(DATASETS)}")
-    parser.add_argument("--list", action="store_true", help="print what is known about the data sets, or about --db")
+    parser.add_argument("--list", action="store_true", help="print a card for each data set, or for --db")
     parser.add_argument("--root", help="folder of the raw data (default: the data set's own folder under data/)")
     whole = ", ".join(name for name, data_set in DATASETS.items() if data_set.has_whole)
-    parser.add_argument("--crop", action="store_true", help=f"cut aligned crops out of whole pictures; for {whole}")
+    parser.add_argument("--crop", action="store_true", help=f"cut aligned crops out of whole pictures, for {whole}")
     parser.add_argument(
         "--margin",
         type=float,
-        help="share of the face box, or of an aligned crop, added on each side of crops cut here (default with --crop: "
-        "0, as in the crops of UTKFace; else the data set's)",
+        help="share of the face box, or of an aligned crop, to add on each side of the crops (default with --crop: 0, "
+        "as in UTKFace; otherwise the data set's)",
     )
     parser.add_argument(
         "--detector",
-        help=f"what finds the faces of crops cut here: {', '.join(DETECTORS)} or module:function (default {DETECTOR})",
+        help=f"what finds the faces to crop: {', '.join(DETECTORS)} or module:function (default {DETECTOR})",
     )
     parser.add_argument("--meta_dir", default="meta", help="where the tables go (default meta)")
     parser.add_argument(
@@ -87,7 +87,7 @@ def parse_arguments(arguments):
         nargs="+",
         default=[],
         metavar="SIZE",
-        help="also decode all faces, resize them to SIZE pixels, and write them into one file, a file a size",
+        help="also decode all faces, resize them to SIZE pixels, and write one file per size",
     )
     parser.add_argument("--packed_dir", default=FOLDER, help=f"where those files go (default {FOLDER})")
     for name, users in option_users().items():

@@ -31,7 +31,7 @@ WEB = {"host": "127.0.0.1", "port": 7860, "max_upload_mb": 20, "open_browser": F
 
 
 def main(arguments=None):
-    """Run the demo; returns the path of what it wrote, None where nothing was to be written."""
+    """Run the demo; returns the path of what it wrote, None if it writes nothing."""
     options = _parse(arguments)
     mode = "image_dir" if options.image_dir else "video" if options.video else "web" if options.web else "camera"
     _check(options, mode)
@@ -45,15 +45,15 @@ def _parse(arguments):
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    modes = parser.add_argument_group("what to look at; the first camera unless told").add_mutually_exclusive_group()
+    modes = parser.add_argument_group("what to look at (default: the first camera)").add_mutually_exclusive_group()
     modes.add_argument("--camera", type=int, default=None, metavar="N", help="camera number N, from 0; q or Esc ends")
     modes.add_argument(
-        "--image_dir", type=Path, default=None, metavar="DIR", help="a folder of pictures, with its subfolders"
+        "--image_dir", type=Path, default=None, metavar="DIR", help="folder of pictures, with its subfolders"
     )
-    modes.add_argument("--video", type=Path, default=None, metavar="FILE", help="a video file; its sound is not kept")
-    modes.add_argument("--web", action="store_true", default=False, help="a web page on this computer")
+    modes.add_argument("--video", type=Path, default=None, metavar="FILE", help="video file; its sound is not kept")
+    modes.add_argument("--web", action="store_true", default=False, help="serve a web page on this computer")
     parser.add_argument(
-        "--output_dir", type=Path, default=None, help="default: runs/demo_<time>; a camera is recorded only if given"
+        "--output_dir", type=Path, default=None, help="default: runs/demo_<time>; records a camera only if you give it"
     )
     parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
     parser.add_argument(
@@ -62,25 +62,27 @@ def _parse(arguments):
     parser.add_argument(
         "--margin", type=float, default=None, help="share of the box added on each side; default: the checkpoint's"
     )
-    parser.add_argument("--min_confidence", type=float, default=0.9, help="of a face, 0 to 1; default: 0.9")
-    parser.add_argument("--every", type=int, metavar="N", help="of a video: look for faces in each N-th frame only")
-    web = parser.add_argument_group("of the web page")
+    parser.add_argument(
+        "--min_confidence", type=float, default=0.9, help="leave out less certain faces, 0 to 1; default: 0.9"
+    )
+    parser.add_argument("--every", type=int, metavar="N", help="for a video: look for faces only in every N-th frame")
+    web = parser.add_argument_group("for the web page")
     web.add_argument("--host", help="address to listen on; default: 127.0.0.1, this computer only")
     web.add_argument("--port", type=int, help="default: 7860")
-    web.add_argument("--max_upload_mb", type=float, help="larger pictures are refused; default: 20")
+    web.add_argument("--max_upload_mb", type=float, help="refuse larger pictures; default: 20")
     web.add_argument("--open_browser", action="store_true", help="open the page in a browser")
     return parser.parse_args(arguments)
 
 
 def _check(options, mode):
-    """Refuse what cannot work before a framework is loaded, which takes seconds."""
+    """Refuse what cannot work, before a framework loads for seconds."""
     _check_mode_options(options, "video", mode, VIDEO)
     _check_mode_options(options, "web", mode, WEB)
     if options.camera is not None and options.camera < 0:
         raise UserError(f"--camera must be 0 or more. Received: {options.camera}")
     output_dir = options.output_dir
     if output_dir and mode == "web":
-        raise UserError("--output_dir is nothing for --web, which keeps no picture.")
+        raise UserError("--output_dir does not go with --web, which keeps no picture.")
     if output_dir and output_dir.exists() and not output_dir.is_dir():
         raise UserError(f"--output_dir must be a folder. Received: {output_dir}")
     if options.margin is not None and not 0 <= options.margin <= MAX_MARGIN:
@@ -98,7 +100,7 @@ def _check(options, mode):
 
 
 def _check_mode_options(options, owner, mode, defaults):
-    """Fill in the defaults of a mode's own options, which nobody else may be given."""
+    """Fill in the defaults of a mode's own options; another mode must not have them."""
     given = [name for name in defaults if name in options]
     if given and mode != owner:
         raise UserError(f"--{given[0]} goes with --{owner} only.")
@@ -117,7 +119,7 @@ def _annotate_folder(options):
         raise UserError(f"--image_dir must be a folder. Received: {options.image_dir}")
     output_dir = _output_dir(options)
     if output_dir.resolve() == options.image_dir.resolve():
-        raise UserError("--output_dir must differ from --image_dir: the pictures would be overwritten.")
+        raise UserError("--output_dir must differ from --image_dir: otherwise it would overwrite the pictures.")
     names = list_photos(options.image_dir, output_dir)
     found = annotate_folder(options.image_dir, names, output_dir, _load_predictor(options))
     print(

@@ -1,7 +1,7 @@
-"""Evaluate one or several checkpoints on the same faces: metrics with intervals, by group, calibration, age checks.
+"""Evaluate one or several checkpoints on the same faces: metrics with intervals, groups, calibration, age checks.
 
 python evaluate.py --checkpoint runs/RUN/model.keras --db utkface
-python evaluate.py --checkpoint A.keras B.keras --db utkface        paired comparison
+python evaluate.py --checkpoint A.keras B.keras --db utkface        compare them face by face
 python evaluate.py --checkpoint A.keras --db utkface --calibrate    store 90 % age intervals in the checkpoint first
 """
 
@@ -28,25 +28,25 @@ def parse_arguments(arguments=None):
         *("--checkpoint", "--weight_file"),
         nargs="+",
         default=[DEFAULT_CHECKPOINT],
-        help="a .keras file of train.py; several are compared pair by pair",
+        help="a .keras file of train.py; give several to compare them pair by pair",
     )
     parser.add_argument("--db", default="sample", help=f"data set: {', '.join(DATASETS)}")
     parser.add_argument(
         "--split",
         default="test",
         choices=(*SPLITS, *WIDER_PARTS),
-        help="which part of the data set; unseen: all that no checkpoint was trained on",
+        help="part of the data set; unseen: all images that no checkpoint was trained on",
     )
-    parser.add_argument("--root", help="image folder, if not the data set's own")
-    parser.add_argument("--csv", help="label file of --db csv")
+    parser.add_argument("--root", help="image folder, if it is not the data set's own")
+    parser.add_argument("--csv", help="label file for --db csv")
     parser.add_argument("--meta_dir", default="meta", help="where create_db.py put <db>.csv")
     parser.add_argument(
         "--age_label", choices=("real", "apparent"), help="which age is the truth (default: as in training)"
     )
-    parser.add_argument("--protocol", help=f"how the set is divided (default: as in training): {', '.join(PROTOCOLS)}")
-    parser.add_argument("--split_csv", help="published split list, instead of a protocol")
-    parser.add_argument("--fold", help="name of a fold, of a protocol with several")
-    parser.add_argument("--folds", type=int, help="number of folds of --protocol k_fold")
+    parser.add_argument("--protocol", help=f"how to split the set (default: as in training): {', '.join(PROTOCOLS)}")
+    parser.add_argument("--split_csv", help="published split list to use instead of a protocol")
+    parser.add_argument("--fold", help="name of the fold to test, if the protocol has several")
+    parser.add_argument("--folds", type=int, help="number of folds for --protocol k_fold")
     parser.add_argument("--limit", type=int, help="number of images, for a quick look")
     parser.add_argument("--flip", "--tta", action="store_true", help="average each face and its mirror image")
     parser.add_argument(
@@ -57,9 +57,9 @@ def parse_arguments(arguments=None):
         metavar="LEVEL",
         help="first calibrate age intervals on the validation part and store them in the checkpoint (default 0.9)",
     )
-    parser.add_argument("--batch_size", type=int, default=64, help="images a step; changes the speed only")
-    parser.add_argument("--bootstrap", type=int, default=1000, help="resamples behind the 95 %% intervals")
-    parser.add_argument("--output_dir", help="where the report goes, default runs/evaluate_<time>_<db>")
+    parser.add_argument("--batch_size", type=int, default=64, help="images per step; changes only the speed")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="resamples for the 95 %% intervals")
+    parser.add_argument("--output_dir", help="where the report goes (default runs/evaluate_<time>_<db>)")
     return parser.parse_args(arguments)
 
 
@@ -76,7 +76,7 @@ def main(arguments=None):
     from keras_impl.evaluation.reports import (
         Rows,
         evaluate_checkpoints,
-    )  # frameworks load only after the arguments were checked
+    )  # load frameworks only after the arguments are checked
 
     division = {name: getattr(arguments, name) for name in ("protocol", "split_csv", "fold", "folds")}
     rows = Rows(

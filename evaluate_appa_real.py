@@ -1,7 +1,7 @@
-"""Evaluate a checkpoint on APPA-REAL, apparent and real age: python evaluate_appa_real.py --checkpoint F
+"""Evaluate a checkpoint on APPA-REAL, with apparent and real age: python evaluate_appa_real.py --checkpoint F
 
 Short for `python evaluate.py --db appa_real --split val`: the 1,500 validation images, on which earlier tools report.
-Further arguments are those of evaluate.py; --split test takes the 1,978 test images.
+Add any argument of evaluate.py; --split test takes the 1,978 test images.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""Write a checkpoint for another runtime, run the file, and keep it only if it says what Keras says.
+"""Write a checkpoint for another runtime, run the file, and keep it only if it predicts what Keras predicts.
 
-python export.py --format onnx --output model.onnx                     the model that ships
+python export.py --format onnx --output model.onnx                     the shipped model
 python export.py --checkpoint runs/RUN/model.keras --format litert --output model.tflite --int8
-python export.py --format openvino --output model.xml --db utkface     compared on faces of another data set
+python export.py --format openvino --output model.xml --db utkface     compare on faces of this data set
 """
 
 import argparse
@@ -24,19 +24,22 @@ def parse_arguments(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
-    parser.add_argument("--format", required=True, choices=FORMATS, help="what the runtime reads")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="file format that the runtime reads")
     parser.add_argument(
         "--output",
         required=True,
         type=Path,
         help="FILE.onnx, FILE.tflite for litert, FILE.xml for openvino (and FILE.bin), FOLDER for saved_model",
     )
-    parser.add_argument("--int8", action="store_true", help="litert: 8-bit backbone; the command tells what it loses")
     parser.add_argument(
-        "--db", help="data set of the faces to compare; default: sample, with --int8 what the checkpoint learnt from"
+        "--int8", action="store_true", help="litert only: 8-bit backbone; the command prints what it loses"
     )
-    parser.add_argument("--root", help="image folder, if not the data set's own")
-    parser.add_argument("--csv", help="label file of --db csv")
+    parser.add_argument(
+        "--db",
+        help="data set of the faces to compare; default: sample, with --int8 the set that the checkpoint learned from",
+    )
+    parser.add_argument("--root", help="image folder, if it is not the data set's own")
+    parser.add_argument("--csv", help="label file for --db csv")
     parser.add_argument("--meta_dir", default="meta", help="where create_db.py put <db>.csv")
     parser.add_argument("--limit", type=int, default=500, help="number of faces to compare")
     return parser.parse_args(arguments)

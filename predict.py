@@ -1,8 +1,8 @@
-"""Estimate the ages and genders of the faces in pictures: one table row a face.
+"""Estimate the ages and genders of the faces in pictures: one table row per face.
 
 python predict.py photos > faces.csv                       a folder with its subfolders
 python predict.py a.jpg "2024/**/*.png" list.csv           files, patterns, lists with a column img_path
-python predict.py photos --output faces.parquet --resume   go on with a run that was stopped
+python predict.py photos --output faces.parquet --resume   continue a stopped run
 find . -name "*.jpg" | python predict.py --crops           face crops instead of whole pictures
 """
 
@@ -48,21 +48,23 @@ def parse_arguments(arguments=None):
         "paths",
         nargs="*",
         metavar="PATH",
-        help="file, folder, quoted pattern, list (.csv or .parquet with a column img_path, .txt with a path a line), "
-        "or - for a path a line from standard input, which is also the default",
+        help="file, folder, quoted pattern, list (.csv or .parquet with a column img_path, .txt with one path per "
+        "line), or - for one path per line from standard input, which is also the default",
     )
     parser.add_argument("--output", type=Path, help="FILE.csv, .jsonl or .parquet; default: CSV to standard output")
-    parser.add_argument("--format", choices=FORMATS, help="default: what the name of --output says")
-    parser.add_argument("--resume", action="store_true", help="keep the rows in --output and do only what is missing")
-    parser.add_argument("--overwrite", action="store_true", help="replace an --output that is there")
-    parser.add_argument("--crops", action="store_true", help="the pictures are face crops: look for no faces in them")
-    parser.add_argument("--root", help="folder of the paths in lists; default: that of each list")
+    parser.add_argument("--format", choices=FORMATS, help="default: from the name of --output")
+    parser.add_argument("--resume", action="store_true", help="keep the rows in --output and add only what is missing")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing --output")
+    parser.add_argument(
+        "--crops", action="store_true", help="the pictures are face crops: do not look for faces in them"
+    )
+    parser.add_argument("--root", help="folder that the paths in lists start from; default: the folder of each list")
     parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
     parser.add_argument("--detector", help=f"{', '.join(DETECTORS)}, or module:function; default: mtcnn")
     parser.add_argument("--margin", type=float, help="share of the box added on each side; default: the checkpoint's")
-    parser.add_argument("--min_confidence", type=float, help="less certain faces are left out; default: 0.9")
+    parser.add_argument("--min_confidence", type=float, help="leave out less certain faces; default: 0.9")
     parser.add_argument("--batch_size", type=int, default=64, help="faces predicted together")
-    parser.add_argument("--workers", type=int, help="threads that read pictures; default: one a processor")
+    parser.add_argument("--workers", type=int, help="threads that read pictures; default: one per processor")
     options = parser.parse_args(arguments)
     if not options.paths and not os.isatty(0):
         options.paths = [STDIN]
@@ -70,7 +72,7 @@ def parse_arguments(arguments=None):
 
 
 def check(options):
-    """Refuse what cannot work before a framework is loaded, which takes seconds."""
+    """Refuse what cannot work, before a framework loads for seconds."""
     for name, low, high in (
         ("margin", 0, MAX_MARGIN),
         ("min_confidence", 0, 1),
@@ -82,7 +84,7 @@ def check(options):
             raise UserError(f"--{name} must be {low} to {high}. Received: {value}")
     for name in DETECTION:
         if options.crops and getattr(options, name) is not None:
-            raise UserError(f"--crops looks for no faces, so it takes no --{name}.")
+            raise UserError(f"--crops does not look for faces, so it takes no --{name}.")
     check_paths(options.paths, root=options.root)
     options.format = choose_format(options.output, options.format)
     if options.output:

@@ -1,4 +1,4 @@
-"""Train an age and gender model: python train.py [key=value ...]; every key is explained in src/config.yaml."""
+"""Train an age and gender model: python train.py [key=value ...]. src/config.yaml explains every key."""
 
 import os
 import re
@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 @hydra.main(version_base="1.3", config_path="src", config_name="config")
 def train(config: DictConfig):
-    from keras_impl.experiment.run import run  # frameworks load only after the command line was understood
+    from keras_impl.experiment.run import run  # load frameworks only after the command line is understood
 
     hydra_config = HydraConfig.get()
     sweep = hydra_config.mode == RunMode.MULTIRUN
@@ -31,7 +31,7 @@ def train(config: DictConfig):
 
 
 def main():
-    # Without it hydra would print errors of its own and of the run by itself, as tracebacks.
+    # Without this, hydra prints its own errors and those of the run as tracebacks.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         train()
@@ -40,7 +40,7 @@ def main():
 
 
 def _one_line(error):
-    """Hydra's message on one line; for an unknown key also the known ones of its section."""
+    """Hydra's message on one line; for an unknown key also the known keys of its section."""
     message = " ".join(str(error).split())
     unknown = re.search(r"Could not override '([\w.]+)'", message)
     if unknown is None:

@@ -1,4 +1,4 @@
-"""From pictures to faces with ages and genders: detect, cut as the training crops were cut, predict."""
+"""From pictures to faces with ages and genders: detect, cut like the training crops, predict."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from faces.photos.estimates import FaceEstimate
 from keras_impl import metrics
 from keras_impl.predictor import Predictor
 
-# Where a checkpoint is not calibrated, the interval is that of its age distribution.
+# If a checkpoint is not calibrated, its age distribution gives the interval.
 INTERVAL_LEVEL = 0.9
 
 
@@ -23,8 +23,9 @@ class PhotoPredictor:
 
     Args:
         predictor: `keras_impl.predictor.Predictor`.
-        detector: see `faces.detection.detect_faces`. min_confidence: less certain faces are left out.
-        margin: share added on each side of a crop; None takes the checkpoint's. Alignment is always the checkpoint's.
+        detector: see `faces.detection.detect_faces`.
+        margin: share to add on each side of a crop; None takes the checkpoint's. Alignment is always the checkpoint's.
+        min_confidence: leave out less certain faces.
     """
 
     def __init__(self, predictor, *, detector="mtcnn", margin=None, min_confidence=0.9):
@@ -35,12 +36,12 @@ class PhotoPredictor:
 
     @classmethod
     def load(cls, path, **options):
-        """PhotoPredictor of a `.keras` checkpoint; UserError if it is missing or not one of this program."""
+        """PhotoPredictor of a `.keras` checkpoint; UserError if it is missing or not written by this program."""
         return cls(Predictor.load(path), **options)
 
     @property
     def interval_kind(self):
-        """What the age intervals are: one phrase for the user, empty where there are none."""
+        """What the age intervals are, in one phrase for the user; empty if there are none."""
         model = self.predictor.model
         if level := model.calibration.get("level"):
             return f"{100 * level:g} % interval, calibrated on {model.calibration['n']} faces"
@@ -58,7 +59,7 @@ class PhotoPredictor:
         return self.estimate_faces([image], [self.detect(image)])[0]
 
     def detect(self, image):
-        """The faces of a picture that can be cut out: a list of `faces.detection.Face`, the most confident first."""
+        """The faces of a picture that it can cut out: a list of `faces.detection.Face`, the most confident first."""
         faces = detect_faces(image, self.detector, self.min_confidence)
         return [face for face in faces if can_cut(face, self.geometry, image.shape)]
 
@@ -70,20 +71,22 @@ class PhotoPredictor:
         """Predict the detected faces of several pictures together.
 
         Args:
-            images: pictures, RGB uint8 (H, W, 3). faces: a list of Face for each.
+            images: pictures, RGB uint8 (H, W, 3).
+            faces: a list of Face per picture.
 
         Returns:
-            A list of FaceEstimate for each picture, in the order of its faces.
+            One list of FaceEstimate per picture, in the order of its faces.
         """
         crops = [self.cut(image, face) for image, found in zip(images, faces, strict=True) for face in found]
         estimates = iter(self.estimate_crops(crops, [face for found in faces for face in found]))
         return [[next(estimates) for _ in found] for found in faces]
 
     def estimate_crops(self, crops, faces=None):
-        """Predict pictures that are face crops already.
+        """Predict pictures that are already face crops.
 
         Args:
-            crops: RGB uint8 arrays (H, W, 3). faces: the Face of each, or None where they are not known.
+            crops: RGB uint8 arrays (H, W, 3).
+            faces: the Face of each crop; None if you do not know them.
 
         Returns:
             A list of FaceEstimate.

@@ -12,7 +12,7 @@ from keras_impl.checkpoint import load_model
 
 
 def _require_numbers(prediction):
-    """UserError for predictions that are not finite: metrics would leave them out, and look better for it."""
+    """UserError if a prediction is not finite: metrics would leave it out and look better for it."""
     bad = sum(~np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in prediction.values())
     if (count := np.count_nonzero(bad)) > 0:
         raise UserError(f"The checkpoint predicts no number for {count} of {len(bad)} faces: its weights are damaged.")
@@ -25,7 +25,7 @@ def _stack_batches(faces, batch_size):
 
 
 class Predictor:
-    """A checkpoint ready to predict.
+    """A checkpoint that is ready to predict.
 
     >>> predictor = Predictor.load("pretrained/face_age_gender.keras")    # doctest: +SKIP
     >>> predictor(["a.jpg", "b.jpg"])["age"]                              # doctest: +SKIP
@@ -39,7 +39,7 @@ class Predictor:
 
     @classmethod
     def load(cls, path):
-        """Predictor of a `.keras` checkpoint; UserError if it is missing or not one of this program."""
+        """Predictor of a `.keras` checkpoint; UserError if it is missing or not written by this program."""
         return cls(load_model(path))
 
     @property
@@ -49,7 +49,7 @@ class Predictor:
 
     @property
     def output_keys(self):
-        """Names of what a prediction holds."""
+        """Names of the arrays in a prediction."""
         return tuple(self._predict.output)
 
     def __call__(self, images, *, batch_size=64, flip=False):
@@ -57,12 +57,12 @@ class Predictor:
 
         Args:
             images: list of file paths and uint8 RGB arrays (H, W, 3) of any size, or one array (N, H, W, 3).
-            batch_size: faces predicted, and in memory, together.
-            flip: average the predictions of each face and its mirror image, which takes twice the time.
+            batch_size: number of faces to predict, and to hold in memory, together.
+            flip: average the predictions of each face and its mirror image; takes twice the time.
 
         Returns:
-            dict of NumPy arrays, as far as the model has them: "age" (N,) years, "gender" (N, 2) probabilities
-            (female, male), "age_distribution" (N, K), "age_interval" (N, 2) years of a calibrated checkpoint.
+            dict of the NumPy arrays that the model has: "age" (N,) years, "gender" (N, 2) probabilities (female, male),
+            "age_distribution" (N, K), and with a calibrated checkpoint "age_interval" (N, 2) years.
         """
         if isinstance(images, str | os.PathLike):
             images = [images]
@@ -71,7 +71,7 @@ class Predictor:
         return self.predict_batches(_stack_batches(map(self._resized, images), batch_size), flip=flip)
 
     def predict_batches(self, batches, *, flip=False):
-        """Predict an iterable of uint8 batches (B, S, S, 3) already at the model's size; see `__call__`."""
+        """Predict an iterable of uint8 batches (B, S, S, 3) that have the model's size; see `__call__`."""
         predict = self._predict_both_ways if flip else self._predict_batch
         parts = [predict(batch) for batch in batches]
         if not parts:

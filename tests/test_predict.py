@@ -209,7 +209,7 @@ def test_overwrite(run, tmp_path):
         (["0.jpg", "--min_confidence", "2"], "--min_confidence must be 0 to 1"),
         (["0.jpg", "--batch_size", "0"], "--batch_size must be 1 to"),
         (["0.jpg", "--workers", "0"], "--workers must be 1 to"),
-        (["0.jpg", "--crops", "--margin", "0.1"], "--crops looks for no faces, so it takes no --margin"),
+        (["0.jpg", "--crops", "--margin", "0.1"], "--crops does not look for faces, so it takes no --margin"),
         (["0.jpg", "--crops", "--min_confidence", "0"], "takes no --min_confidence"),
         (["0.jpg", "--resume"], "need a file: --output FILE"),
         (["0.jpg", "--format", "parquet"], "Expected --output FILE.parquet"),
