@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
+from create_db import main
 from faces.datasets import DATASETS
+from faces.errors import run_main
 
 SCRIPT = Path(__file__).resolve().parents[1] / "create_db.py"
 
@@ -92,10 +94,21 @@ def test_utkface(utkface):
         ([], "--db is missing: one of adience, "),
     ],
 )
-def test_mistake_is_one_line_and_exit_2(tmp_path, arguments, message):
-    done = create_db(tmp_path, *arguments)
+def test_mistake_is_one_line_and_exit_2(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["create_db.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_main(main)
+    told = capsys.readouterr()
+    assert stopped.value.code == 2 and told.out == ""
+    assert re.search(message, told.err.splitlines()[-1]) and "Traceback" not in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistake_as_a_user_meets_it(tmp_path):
+    done = create_db(tmp_path, "--db", "utkface")
     assert done.returncode == 2 and done.stdout == ""
-    assert re.search(message, done.stderr.splitlines()[-1]) and "Traceback" not in done.stderr
+    assert re.fullmatch(r"error: .*run: ./download\.sh utkface.*\n", done.stderr)
     assert list(tmp_path.iterdir()) == []
 
 

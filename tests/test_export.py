@@ -16,7 +16,6 @@ from faces.errors import UserError, run_main
 from keras_impl.export import int8, verified
 from keras_impl.export import samples as samples_module
 from keras_impl.export.formats import FORMATS, require_packages
-from keras_impl.export.output import staged
 
 for package in sorted({package for kind in FORMATS.values() for package in kind.packages}):
     pytest.importorskip(package, reason=f"{package} is missing: pip install -r requirements-export.txt")
@@ -192,27 +191,6 @@ def test_bad_places_are_refused(checkpoint, capsys):
         line = refusal(capsys, run, checkpoint, kind, output=output)
         assert line.startswith("error: ") and expected in line
     assert os.listdir("photos") == ["a.jpg"]
-
-
-@pytest.mark.parametrize("failing", [1, 2, 3, 4])
-def test_a_pair_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, failing):
-    """Of four moves (old .xml, old .bin, new .bin, new .xml) each fails once."""
-    moves = []
-
-    def rename(source, target):
-        moves.append(source)
-        if len(moves) == failing:
-            raise OSError(28, "No space left on device")
-        move(source, target)
-
-    path, move = tmp_path / "m.xml", os.rename
-    for name in ("m.xml", "m.bin"):
-        (tmp_path / name).write_text("old")
-    monkeypatch.setattr("os.rename", rename)
-    with pytest.raises(UserError, match=r"m\.xml cannot be written: No space"), staged(path) as (new, _):
-        new.write_text("new")
-        new.with_suffix(".bin").write_text("new")
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"m.bin": "old", "m.xml": "old"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

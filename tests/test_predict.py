@@ -22,6 +22,7 @@ from faces.errors import UserError
 from faces.images import read_rgb
 from faces.photos.estimates import ROW_COLUMNS
 from faces.sample import draw_face
+from tests.tiny_checkpoint import save_checkpoint
 
 ROOT = Path(predict.__file__).parent
 DETECTOR = """
@@ -40,20 +41,7 @@ def detect(image):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A net of two layers, untrained, that loads in no time and gives every face other numbers."""
-    import keras
-
-    from keras_impl.checkpoint import save_model
-    from keras_impl.model import build_model
-
-    images = keras.Input((24, 24, 3))
-    maps = keras.layers.Conv2D(6, 5, strides=3, activation="relu")(keras.layers.Rescaling(1 / 255)(images))
-    model = build_model(keras.Model(images, keras.layers.Flatten()(maps)), crop={"margin": 0, "aligned": False})
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign(rng.normal(0, 0.3, weight.shape))
-    save_model(model, path := tmp_path_factory.mktemp("model") / "tiny.keras")
-    return path
+    return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny.keras", margin=0)
 
 
 @pytest.fixture(scope="module")

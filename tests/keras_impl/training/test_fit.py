@@ -1,0 +1,137 @@
+"""Training: its phases, where its schedule goes on, and that several devices train as one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_impl.input.augment import NO_AUGMENTATION
+from keras_impl.input.labels import Labels
+from keras_impl.input.parts import Part
+from keras_impl.training.fit import compile_model, fit
+from tests.configurations import configured
+from tests.keras_impl.small_models import SIZE, noise_faces, normalised_model
+
+
+class NoiseImages:
+    size = SIZE
+
+    def __init__(self, count):
+        self._faces = noise_faces(count)
+
+    def __len__(self):
+        return len(self._faces)
+
+    def __getitem__(self, rows):
+        return self._faces[rows]
+
+
+def noise_part(count):
+    age = np.full((count, 4), np.nan, np.float32)
+    age[:, 0] = np.linspace(0, 100, count)
+    labels = Labels(age, np.arange(count, dtype=np.int32) % 2)
+    return Part(pd.DataFrame({"img_path": range(count)}), labels, np.ones(count, np.float32), NoiseImages(count))
+
+
+def recipe(*overrides):
+    return configured("train.batch_size=8", "train.verbose=0", *overrides).train
+
+
+def values(model):
+    return [np.array(weight) for weight in model.weights]
+
+
+def test_backbone_learns_after_the_frozen_epochs_only(tmp_path):
+    parts = {"train": noise_part(16), "val": noise_part(8)}
+    settings = {"augmentation": NO_AUGMENTATION, "weighting": {"scheme": "none"}}
+    moved = {}
+    for epochs in (1, 2):
+        model = normalised_model()
+        before = {part: values(getattr(model, part)) for part in ("backbone", "age_head")}
+        folder = tmp_path / str(epochs)
+        folder.mkdir()
+        recorder = fit(model, parts, recipe(f"train.epochs={epochs}", "train.freeze_epochs=1"), folder, **settings)
+        assert len(recorder.history) == epochs and {"loss", "val_loss", "val_age_mae"} <= set(recorder.history[0])
+        assert (folder / "model.keras").is_file()
+        moved[epochs] = {
+            part: any(np.abs(one - other).max() > 0 for one, other in zip(values(getattr(model, part)), old))
+            for part, old in before.items()
+        }
+    assert moved == {1: {"backbone": False, "age_head": True}, 2: {"backbone": True, "age_head": True}}
+
+
+def test_schedule_goes_on_where_a_phase_begins():
+    rates = []
+    for first in (0, 6):
+        model = normalised_model()
+        compile_model(model, recipe("train.epochs=8", "train.schedule=steps", "train.lr=0.5"), 5, first)
+        assert int(model.optimizer.iterations) == 5 * first
+        rates.append(float(model.optimizer.learning_rate))
+    assert rates == pytest.approx([0.5, 0.5 * 0.2**3], rel=1e-5)  # 6 of 8 epochs lie behind the third of four steps
+
+
+# === Several devices: two logical CPUs stand for two GPUs, in a process of their own ===
+
+PROGRAM = """
+import contextlib, json, tempfile
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np, pandas as pd
+from keras_impl.heads import DistributionHead, GenderHead
+from keras_impl.input.labels import Labels
+from keras_impl.model import FaceModel
+from keras_impl.training.fit import fit
+from keras_impl.input.parts import Part
+from keras_impl.input.augment import NO_AUGMENTATION
+from tests.configurations import configured
+
+class Images:
+    size = 16
+    def __init__(self, count):
+        self.faces = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    def __len__(self):
+        return len(self.faces)
+    def __getitem__(self, rows):
+        return self.faces[rows]
+
+def part(count):
+    age = np.full((count, 4), np.nan, np.float32)
+    age[:, 0] = np.linspace(0, 100, count)
+    labels = Labels(age, np.arange(count, dtype=np.int32) % 2)
+    return Part(pd.DataFrame({"img_path": range(count)}), labels, np.ones(count, np.float32), Images(count))
+
+def train(scope):
+    keras.utils.set_random_seed(0)
+    with scope:
+        images = keras.Input((16, 16, 3))
+        maps = keras.layers.Conv2D(8, 3)(keras.layers.Rescaling(1 / 255)(images))
+        backbone = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
+        model = FaceModel(backbone, DistributionHead(), GenderHead(), method="dldl_v2")
+        model.build()
+        config = configured(
+            "train.optimizer_name=sgd", "train.lr=0.01", "train.epochs=3", "train.batch_size=16", "train.ema=0.9",
+            "train.verbose=0", "train.gender_weight=1", "train.clip_norm=null",
+        )
+        settings = {"augmentation": NO_AUGMENTATION, "weighting": {"scheme": "none"}}
+        recorder = fit(model, {"train": part(48), "val": part(24)}, config.train, tempfile.mkdtemp(), **settings)
+    return [[row["loss"], row["val_loss"]] for row in recorder.history]
+
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+print(json.dumps([train(contextlib.nullcontext()), train(mirrored.scope())]))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one():
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = json.loads(done.stdout.splitlines()[-1])
+    assert len(one) == 3
+    for single, mirrored in zip(one, two, strict=True):
+        assert mirrored == pytest.approx(single, rel=2e-3)
