@@ -1,12 +1,10 @@
 """The demo from a folder of pictures to its table and its marked copies, with a real (untrained) checkpoint."""
 
 import csv
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +16,9 @@ from faces.alignment import CropGeometry, cut_face
 from faces.detection import NO_FACE, detect_faces
 from faces.errors import UserError
 from faces.images import read_rgb
-from faces.photos.drawing import LONGER_SIDE, SHORTER_SIDE, draw_faces
-from faces.photos.estimates import ROW_COLUMNS, FaceEstimate, label_text
-from faces.photos.folder import annotate_folder, list_photos
+from faces.photos.estimates import ROW_COLUMNS
 from faces.sample import draw_face
+from tests.photographs import extract_photographs
 from tests.tiny_checkpoint import save_checkpoint
 
 ROOT = Path(demo.__file__).parent
@@ -154,16 +151,6 @@ def test_margin_and_an_output_folder_among_the_pictures(result, checkpoint, pict
     assert rows[0]["age"] != before["age"]
 
 
-def test_output_folder_above_the_pictures(tmp_path):
-    folder, other = tmp_path / "photos", tmp_path / "one.png"
-    folder.mkdir()
-    Image.fromarray(portrait(2)).save(folder / "one.png")
-    assert list_photos(folder, tmp_path) == [Path("one.png")]
-    shutil.copy(folder / "one.png", other)
-    with pytest.raises(UserError, match=r"one\.png is in the output folder"):
-        list_photos(folder, tmp_path)
-
-
 def test_gender_model(tmp_path):
     (tmp_path / "in").mkdir()
     Image.fromarray(portrait(2)).save(tmp_path / "in" / "one.png")
@@ -183,70 +170,6 @@ def test_age_model_as_weight_file_into_the_default_folder(tmp_path, monkeypatch)
     row = read_rows(tmp_path / table)[0]
     assert (row["face"], row["gender"], row["gender_probability"]) == ("0", "", "")
     assert row["age"]
-
-
-@pytest.mark.parametrize(
-    ("known", "label"),
-    [
-        ({"age": 34.5, "gender": "female", "gender_probability": 0.974}, "35 y, female 97 %"),
-        ({"age": 34.49}, "34 y"),
-        ({"gender": "male", "gender_probability": 0.5}, "male 50 %"),
-        ({}, ""),
-    ],
-)
-def test_label(known, label):
-    assert label_text(FaceEstimate(**known)) == label
-
-
-# === Labels in pictures ===
-
-
-@pytest.mark.parametrize("shape", [(20, 20), (20, 1000), (1000, 20), (150, 600), (480, 640), (1500, 2000), (300, 40)])
-@pytest.mark.parametrize(
-    "place", [(0, 0, 0.2, 0.2), (0.9, 0.9, 1.2, 1.2), (-0.1, -0.1, 1.1, 1.1), (0.3, 0.3, 0.5, 0.6)]
-)
-def test_label_is_readable_and_inside(shape, place):
-    height, width = shape
-    box = np.array(place) * (width, height, width, height)
-    marked = draw_faces(np.zeros((height, width, 3), np.uint8), [box], ["100 y, female 100 %"], ["female"])
-    assert max(marked.shape) >= LONGER_SIDE
-    assert min(marked.shape[:2]) >= SHORTER_SIDE
-    text = np.argwhere((marked > 200).all(axis=2))
-    assert text.min() > 0, "the label touches the border"
-    assert (text.max(axis=0) < np.array(marked.shape[:2]) - 1).all()
-    # Digits are about 0.7 of the font size high; a narrow or low picture limits what fits.
-    assert np.ptp(text[:, 0]) >= max(8, min(0.7 * max(marked.shape) / 36, min(marked.shape[:2]) / 9) * 0.7)
-
-
-def test_labels_of_neighbours_do_not_overlap():
-    image = np.zeros((600, 800, 3), np.uint8)
-    boxes = [(100, 100, 200, 250), (150, 110, 250, 260), (120, 105, 220, 255)]
-    once = [np.argwhere((draw_faces(image, [box], ["50 y, male 90 %"]) > 200).all(axis=2)) for box in boxes]
-    together = np.argwhere((draw_faces(image, boxes, ["50 y, male 90 %"] * 3) > 200).all(axis=2))
-    assert len(together) == sum(map(len, once))
-
-
-def test_labels_of_fifty_faces_leave_room_for_the_faces():
-    image = np.zeros((1000, 1200, 3), np.uint8)
-    boxes = [(120 * i + 20, 200 * j + 60, 120 * i + 100, 200 * j + 150) for i in range(10) for j in range(5)]
-    marked = draw_faces(image, boxes, ["100 y, female 100 %"] * len(boxes), ["female"] * len(boxes))
-    inside = np.concatenate([marked[y1 + 10 : y2 - 10, x1 + 10 : x2 - 10].reshape(-1, 3) for x1, y1, x2, y2 in boxes])
-    assert (inside == 0).all()
-    # None hides another: each has its white letters.
-    letters = [(marked[y1 - 45 : y1, x1 - 10 : x2] > 200).all(axis=2).sum() for x1, y1, x2, _ in boxes]
-    assert min(letters) > 0.9 * max(letters) > 100
-
-
-def test_picture_without_faces_is_copied():
-    image = np.zeros((10, 10, 3), np.uint8)
-    copied = draw_faces(image, [], [])
-    np.testing.assert_array_equal(copied, image)
-    assert not np.shares_memory(copied, image)
-
-
-def test_label_and_box_counts_must_match():
-    with pytest.raises(ValueError, match="zip"):
-        draw_faces(np.zeros((100, 100, 3), np.uint8), [(0, 0, 50, 50)], [])
 
 
 # === Bad input ===
@@ -289,26 +212,6 @@ def test_bad_argument_is_refused(case, tmp_path):
         demo.main([str(argument) for argument in arguments])
 
 
-def test_picture_that_cannot_be_written_is_an_error_of_the_user(tmp_path):
-    (tmp_path / "in").mkdir()
-    Image.fromarray(portrait(2)).save(tmp_path / "in" / "one.png")
-    (tmp_path / "out" / "one.png").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"Cannot write to .*one\.png: Is a directory"):
-        annotate_folder(tmp_path / "in", [Path("one.png")], tmp_path / "out", lambda image: [])
-
-
-def test_name_that_is_not_utf8_has_its_row(tmp_path):
-    (tmp_path / "in").mkdir()
-    name = os.fsdecode(b"caf\xe9.png")
-    try:
-        Image.fromarray(portrait(2)).save(tmp_path / "in" / name)
-    except OSError:
-        pytest.skip("this file system takes UTF-8 names only")
-    annotate_folder(tmp_path / "in", [Path(name)], tmp_path / "out", lambda image: [])
-    assert [row["img_path"] for row in read_rows(tmp_path / "out" / "faces.csv")] == ["caf\\xe9.png"]
-    assert (tmp_path / "out" / name).is_file()
-
-
 def test_damaged_checkpoint_is_refused(tmp_path):
     bad_inputs(tmp_path)
     with pytest.raises(UserError, match=r"text\.keras"):
@@ -331,14 +234,8 @@ def test_bad_argument_exits_with_2_and_one_line_before_a_framework_loads(tmp_pat
 # === Photographs ===
 
 
-def test_photographs(checkpoint, tmp_path):
-    root = os.environ.get("FACES_TEST_DATA")
-    archive = Path(root) / "fgnet_sample.tar" if root else None
-    if archive is None or not archive.is_file():
-        pytest.skip("FACES_TEST_DATA names no folder with fgnet_sample.tar")
-    with tarfile.open(archive) as tar:
-        members = [member for member in tar.getmembers() if member.name.lower().endswith(".jpg")][::40]
-        tar.extractall(tmp_path, members, filter="data")
+def test_photographs_are_marked(checkpoint, tmp_path):
+    names = extract_photographs(tmp_path, step=40)
     rows = run(tmp_path / "FGNET", tmp_path / "out", "--checkpoint", checkpoint)
-    assert {row["img_path"] for row in rows} == {member.name.removeprefix("FGNET/") for member in members}
-    assert sum(row["face"] == "0" for row in rows) == len(members)
+    assert {row["img_path"] for row in rows} == {name.removeprefix("FGNET/") for name in names}
+    assert sum(row["face"] == "0" for row in rows) == len(names)

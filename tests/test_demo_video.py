@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from faces.images import read_rgb
 from keras_impl.photos import PhotoPredictor
 from tests import films
 from tests.displays import virtual_display
+from tests.photographs import extract_photographs
 
 ROOT = Path(demo.__file__).parent
 DETECTOR = f"{films.__file__}:find_portraits"
@@ -135,14 +135,8 @@ def test_interrupted_video_can_be_played(tmp_path):
 
 def test_photographs_as_a_film(tmp_path):
     """The view wanders over two photographs side by side, then cuts to a third."""
-    root = os.environ.get("FACES_TEST_DATA")
-    archive = Path(root) / "fgnet_sample.tar" if root else None
-    if archive is None or not archive.is_file():
-        pytest.skip("FACES_TEST_DATA names no folder with fgnet_sample.tar")
-    with tarfile.open(archive) as tar:
-        members = [tar.getmember(f"FGNET/images/{name}.JPG") for name in ("001A18", "005A40", "010A07b")]
-        tar.extractall(tmp_path, members, filter="data")
-    photos = [read_rgb(tmp_path / member.name) for member in members]
+    extract_photographs(tmp_path)
+    photos = [read_rgb(tmp_path / "FGNET" / "images" / f"{name}.JPG") for name in ("001A18", "005A40", "010A07b")]
     first, second, third = (cv2.resize(photo, (320, 360), interpolation=cv2.INTER_AREA) for photo in photos)
     pair = np.hstack([first, second])
     views = [pair[:, x : x + 480] for x in range(0, 160, 16)] + [np.hstack([third, third[:, :160] // 8])] * 3

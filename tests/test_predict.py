@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from faces.errors import UserError
 from faces.images import read_rgb
 from faces.photos.estimates import ROW_COLUMNS
 from faces.sample import draw_face
+from tests.photographs import extract_photographs
 from tests.tiny_checkpoint import save_checkpoint
 
 ROOT = Path(predict.__file__).parent
@@ -343,17 +343,11 @@ def test_benchmark_prints_every_stage(pictures):
     assert missed == (done.returncode == 1)
 
 
-def test_photographs(capsys, tmp_path, monkeypatch):
+def test_photographs_are_estimated(capsys, tmp_path, monkeypatch):
     """The default detector and the shipped model on real photographs."""
-    root = os.environ.get("FACES_TEST_DATA")
-    archive = Path(root) / "fgnet_sample.tar" if root else None
-    if archive is None or not archive.is_file():
-        pytest.skip("FACES_TEST_DATA names no folder with fgnet_sample.tar")
-    with tarfile.open(archive) as tar:
-        members = [member for member in tar.getmembers() if member.name.lower().endswith(".jpg")][::60]
-        tar.extractall(tmp_path, members, filter="data")
+    names = extract_photographs(tmp_path, step=60)
     monkeypatch.chdir(tmp_path)
     predict.main(["FGNET/**/*.[jJ]*"])
     rows = rows_of(capsys.readouterr().out)
-    assert {row["img_path"] for row in rows if row["face"] == "0"} == {member.name for member in members}
+    assert {row["img_path"] for row in rows if row["face"] == "0"} == set(names)
     assert all(0 <= float(row["age_low"]) <= float(row["age"]) <= float(row["age_high"]) <= 100 for row in rows)

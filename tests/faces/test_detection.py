@@ -1,9 +1,6 @@
 """Face detection."""
 
-import os
-import tarfile
 from dataclasses import FrozenInstanceError
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +11,7 @@ from faces.detection import DETECTORS, Face, detect_faces
 from faces.errors import UserError
 from faces.images import read_rgb
 from faces.sample import draw_face
+from tests.photographs import extract_photographs
 
 # Numbers of the 68 FG-NET landmarks: the pupils, the tip of the nose, the corners of the mouth.
 KEYPOINTS = (31, 36, 67, 48, 54)
@@ -132,13 +130,8 @@ def test_face_is_frozen():
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     """(picture, 68 landmarks) of every sixth FG-NET photograph."""
-    root = os.environ.get("FACES_TEST_DATA")
-    archive = Path(root) / "fgnet_sample.tar" if root else None
-    if archive is None or not archive.is_file():
-        pytest.skip("FACES_TEST_DATA names no folder with fgnet_sample.tar")
     folder = tmp_path_factory.mktemp("fgnet")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+    extract_photographs(folder, points=True)
     points = {path.stem.lower(): path for path in folder.rglob("*.pts")}
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".jpg")[::6]
     return [(read_rgb(path), read_landmarks(points[path.stem.lower()])) for path in pictures]

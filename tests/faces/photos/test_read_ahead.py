@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from faces.photos.streaming import ReadAhead
+from faces.photos.read_ahead import ReadAhead
 
 
 def array(item):
