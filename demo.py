@@ -119,7 +119,7 @@ def _annotate_folder(options):
         raise UserError(f"--image_dir must be a folder. Received: {options.image_dir}")
     output_dir = _output_dir(options)
     if output_dir.resolve() == options.image_dir.resolve():
-        raise UserError("--output_dir must differ from --image_dir: otherwise it would overwrite the pictures.")
+        raise UserError("--output_dir must differ from --image_dir: the pictures would be overwritten.")
     names = list_photos(options.image_dir, output_dir)
     found = annotate_folder(options.image_dir, names, output_dir, _load_predictor(options))
     print(
