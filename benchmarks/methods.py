@@ -24,6 +24,7 @@ import pandas as pd
 from faces.errors import UserError, run_main
 from faces.intervals import paired_bootstrap_difference
 from faces.report.files import make_folder, write_csv, write_figure, write_json, write_whole
+from faces.report.metrics import METRICS, headlines
 from faces.report.pictures.evaluation import BLUE, GREY, ORANGE, new_figure
 from keras_impl.methods import METHODS
 
@@ -43,11 +44,11 @@ RECIPE = {
 COLUMNS = {
     "method": "method",
     "runs": "runs",
-    "age_mae": "age MAE (years)",
+    "age_mae": METRICS["age_mae"].axis,
     "spread": "spread over seeds",
     "difference": f"MAE minus {BASE}'s (95 % interval)",
-    "age_cs5": "CS@5 (%)",
-    "gender_accuracy": "gender accuracy (%)",
+    "age_cs5": METRICS["age_cs5"].axis.removeprefix("age "),
+    "gender_accuracy": METRICS["gender_accuracy"].axis,
     "epoch_seconds": "epoch (s)",
     "extra_mib": "extra memory (MiB)",
     "beats_half_trivial": "beats half of trivial",
@@ -195,7 +196,7 @@ def read_run(run):
     summary = json.loads((run / "metrics.json").read_text())["test"]
     seconds = pd.read_csv(run / "history.csv")["seconds"]
     return {
-        **{metric: summary[metric]["value"] for metric in ("age_mae", "age_cs5", "gender_accuracy")},
+        **{metric.name: summary[metric.name]["value"] for metric in headlines()},
         "trivial_age_mae": summary["trivial"]["age_mae"],
         "n": summary["n_age"],
         # The first epoch contains the tracing of the graph.
@@ -314,8 +315,8 @@ def show(key, row):
         return "-"
     if key == "difference":
         return "0" if row["method"] == BASE else f"{value:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})"
-    if key in ("age_cs5", "gender_accuracy"):
-        return f"{100 * value:.1f}"
+    if key in METRICS:
+        return f"{METRICS[key].scale * value:.{METRICS[key].digits}f}"
     return f"{value:+.0f}" if key == "extra_mib" else f"{value:.2f}"
 
 

@@ -19,6 +19,7 @@ from faces.label_files.label_table import write_csv
 from faces.labels import GENDERS
 from faces.report.evaluation import evaluate_columns
 from faces.report.files import write_json
+from faces.report.metrics import TRAINING, metrics_in
 from faces.splits.draw import leak_report
 from faces.splits.protocols import Fold
 from keras_impl.checkpoint import load_model
@@ -259,9 +260,9 @@ def evaluate_parts(
 
 
 def _headline(evaluation):
-    shown = {"age MAE {:.2f} years": "age_mae", "gender accuracy {:.1%}": "gender_accuracy"}
-    known = {text: evaluation[metric]["value"] for text, metric in shown.items()}
-    parts = [text.format(value) for text, value in known.items() if not np.isnan(value)]
+    known = [metric for metric in metrics_in(TRAINING) if not np.isnan(evaluation[metric.name]["value"])]
+    values = [metric.template.format(evaluation[metric.name]["value"]) + metric.suffix for metric in known]
+    parts = [f"{metric.label} {value}" for metric, value in zip(known, values)]
     return ", ".join([*parts, f"{evaluation['n']} images"])
 
 
@@ -271,8 +272,7 @@ def _finish(folder, recorder, seed, evaluations, first_weights, overrides, start
     facts = {
         "run": folder.name,
         "overrides": overrides,
-        "val_age_mae": val.get("age_mae", {}).get("value"),
-        "val_gender_accuracy": val.get("gender_accuracy", {}).get("value"),
+        **{f"val_{metric.name}": val.get(metric.name, {}).get("value") for metric in metrics_in(TRAINING)},
         "best_epoch": recorder.best_epoch(),
         "epochs": len(recorder.history),
         "seconds": round(time.monotonic() - started, 1),

@@ -13,14 +13,13 @@ import pandas as pd
 from faces.errors import UserError
 from faces.report.evaluation import evaluate_columns
 from faces.report.files import make_folder, write_json
+from faces.report.metrics import FOLDS, METRICS, TRAINING, metrics_in
 from faces.splits.protocols import Fold
 from keras_impl.configuration import Configuration
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
 from keras_impl.experiment.fold import check_same_division, make_parts, prepare_fold, run_fold
 from keras_impl.input.face_data import FaceData
-
-FOLD_METRICS = ("age_mae", "age_cs5", "age_group_accuracy", "gender_accuracy")
 
 
 def run_folds(
@@ -73,9 +72,9 @@ def _combine(data, folds, folder, overrides, resamples):
     write_evaluation(columns, {**together, **facts}, folder / "test", read_faces=data.read_faces)
     each = [json.loads((path / "metrics.json").read_text()) for path in folders]
     over_folds = {
-        f"{part}_{metric}": _spread([fold[part][metric]["value"] for fold in each if metric in fold.get(part, {})])
+        f"{part}_{name}": _spread([fold[part][name]["value"] for fold in each if name in fold.get(part, {})])
         for part in ("val", "test")
-        for metric in FOLD_METRICS
+        for name in (metric.name for metric in METRICS.values() if {FOLDS, TRAINING} & set(metric.shown))
     }
     write_json(
         folder / "run.json",
@@ -83,8 +82,7 @@ def _combine(data, folds, folder, overrides, resamples):
             "run": folder.name,
             "overrides": overrides,
             "folds": len(folds),
-            "val_age_mae": over_folds["val_age_mae"]["mean"],
-            "val_gender_accuracy": over_folds["val_gender_accuracy"]["mean"],
+            **{f"val_{metric.name}": over_folds[f"val_{metric.name}"]["mean"] for metric in metrics_in(TRAINING)},
             "seconds": round(sum(json.loads((path / "run.json").read_text())["seconds"] for path in folders), 1),
         },
     )
@@ -115,8 +113,8 @@ def _spread(values):
 
 def _fold_text(over_folds):
     lines = []
-    for metric in FOLD_METRICS:
-        spread = over_folds[f"test_{metric}"]
+    for metric in metrics_in(FOLDS):
+        spread = over_folds[f"test_{metric.name}"]
         if not np.isnan(spread["mean"]):
-            lines.append(f"{metric} over {spread['folds']} folds: {spread['mean']:.4g}, sd {spread['std']:.2g}")
+            lines.append(f"{metric.name} over {spread['folds']} folds: {spread['mean']:.4g}, sd {spread['std']:.2g}")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import numpy as np
 
 from faces.errors import UserError
 from faces.labels import UNKNOWN_GENDER
+from faces.report.metrics import METRICS
 
 CALIBRATION_FACES = 300  # more change the ranges of the activations little
 # How much worse than Keras the file may be on faces with labels. A quarter of a year, or a point of gender accuracy, is
@@ -81,7 +82,7 @@ def _age_loss(expected, found, age):
     if not known.any():
         return text
     before, after = (float(np.mean(np.abs(years - age)[known])) for years in (expected, found))
-    text = f"age MAE {after:.2f} years instead of {before:.2f}; {text}"
+    text = f"{_instead('age_mae', before, after)}; {text}"
     return _require(text, after - before, f"{WORSE['age']:g} years of MAE", WORSE["age"])
 
 
@@ -94,8 +95,14 @@ def _gender_loss(expected, found, gender):
     if not known.any():
         return text
     before, after = (float(np.mean((one == gender)[known])) for one in (expected, found))
-    text = f"gender accuracy {after:.1%} instead of {before:.1%}; {text}"
+    text = f"{_instead('gender_accuracy', before, after)}; {text}"
     return _require(text, before - after, f"{WORSE['gender']:.0%} of gender accuracy", WORSE["gender"])
+
+
+def _instead(name, before, after):
+    metric = METRICS[name]
+    before, after = (metric.template.format(value) for value in (before, after))
+    return f"{metric.label} {after}{metric.suffix} instead of {before}"
 
 
 def _require(text, loss, limit_text, limit):

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from faces.report.metrics import HIGH, METRICS
 from keras_impl.configuration import Augmentation, Recipe
 from keras_impl.devices import compiles_steps
 from keras_impl.input.augment import make_augmenter, make_keras_cv_augmenter
@@ -18,7 +19,7 @@ from keras_impl.input.labels import make_arrays
 from keras_impl.input.parts import Part
 from keras_impl.input.pipeline import make_evaluation_input, make_training_input
 from keras_impl.methods import METHODS
-from keras_impl.model import FaceModel
+from keras_impl.model import METRIC_NAMES, FaceModel
 from keras_impl.training.averaging import AveragedWeights
 from keras_impl.training.optimizers import make_optimizer, make_schedule
 from keras_impl.training.recorder import RunRecorder
@@ -124,7 +125,8 @@ def compile_model(model: FaceModel, recipe: Recipe, steps: int, first_epoch: int
 
 
 def _make_recorder(model, val, recipe, folder, average):
-    monitor, maximize = ("val_age_mae", False) if "age" in model.output_keys else ("val_gender_accuracy", True)
+    metric = METRICS[METRIC_NAMES["age" if "age" in model.output_keys else "gender"]]
+    monitor, maximize = f"val_{metric.name}", metric.better == HIGH
     if not len(val.table):
         _log.warning("There is no validation part: the checkpoint is chosen by the training loss.")
     elif "age" in model.output_keys and np.isnan(val.labels.age[:, 0]).all():

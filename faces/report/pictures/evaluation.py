@@ -7,6 +7,7 @@ from faces.errors import UserError
 from faces.report.files import write_figure
 from faces.report.groups import FEW
 from faces.report.metrics import LOW, METRICS, TRAINING, metrics_in
+from faces.report.text import ends, shown
 
 BLUE, ORANGE, GREY = "#2166ac", "#d95f02", "#777777"
 # Above this many images single points hide each other.
@@ -60,14 +61,14 @@ def error_by_age_figure(by_age):
     axes = figure.add_subplot()
     places = np.arange(len(by_age))
     few = by_age["n"] < FEW
-    for shown, alpha, label in ((~few, 0.75, "MAE, 95 % interval"), (few, 0.3, f"same, fewer than {FEW} images")):
-        if shown.any():
-            axes.bar(places[shown], by_age["mae"][shown], color=BLUE, alpha=alpha, width=0.7, label=label)
+    for drawn, alpha, label in ((~few, 0.75, "MAE, 95 % interval"), (few, 0.3, f"same, fewer than {FEW} images")):
+        if drawn.any():
+            axes.bar(places[drawn], by_age["mae"][drawn], color=BLUE, alpha=alpha, width=0.7, label=label)
     reach = by_age[["mae", "low", "high"]].max(axis=1)
     # Equal errors can give an interval that misses their mean by a rounding; errorbar refuses negative spans.
     spans = np.clip([by_age["mae"] - by_age["low"], by_age["high"] - by_age["mae"]], 0, None)
     axes.errorbar(places, by_age["mae"], yerr=spans, fmt="none", ecolor="black", capsize=3, linewidth=1)
-    axes.plot(places, by_age["bias"], "o-", color=ORANGE, label="bias (predicted - true)")
+    axes.plot(places, by_age["bias"], "o-", color=ORANGE, label=f"bias ({METRICS['age_bias'].meaning})")
     for place, top, count in zip(places, reach, by_age["n"]):
         axes.annotate(f"n={count}", (place, top), (0, 5), textcoords="offset points", ha="center", fontsize=8)
     axes.axhline(0, color=GREY, linewidth=0.8)
@@ -144,5 +145,6 @@ def _best(epochs, values):
 
 
 def _years(metric):
-    interval = "" if np.isnan(metric["low"]) else f" (95 % interval {metric['low']:.2f} to {metric['high']:.2f})"
-    return f"{metric['value']:.2f} years{interval}"
+    template = METRICS["age_mae"].template
+    interval = "" if np.isnan(metric["low"]) else f" (95 % interval {ends(metric, template)})"
+    return f"{shown(metric['value'], template)} years{interval}"

@@ -1,0 +1,90 @@
+"""The report of a sweep: one table and one picture over the run folders below one folder."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faces.errors import UserError
+from faces.report.files import write_csv, write_figure, write_whole
+from faces.report.metrics import LOW, TRAINING, metrics_in
+from faces.report.pictures.sweep import sweep_figure
+
+
+def write_sweep_report(sweep_folder: str | Path) -> pd.DataFrame:
+    """Read every `<sweep_folder>/*/run.json` and write sweep.csv, sweep.md and, with a result to draw, sweep.png.
+
+    A run.json holds run (name), overrides (config key -> text), val_age_mae (years), val_gender_accuracy (0..1) and
+    seconds; numbers may be null. The best run comes first: by validation MAE, or by gender accuracy where no run has
+    an age. Calling it again after each run replaces the files.
+
+    Args:
+        sweep_folder: holds the folders of the runs.
+
+    Returns:
+        DataFrame: run, one column for each config key that differs between the runs, val_age_mae,
+        val_gender_accuracy, seconds.
+
+    Raises:
+        UserError: no run.json is found, one cannot be read, or the folder cannot be written.
+    """
+    folder = Path(sweep_folder)
+    runs = [_read_run(path) for path in sorted(folder.glob("*/run.json"))]
+    if not runs:
+        raise UserError(f"Expected a folder with run folders that hold a run.json. Received: {folder}")
+    overrides = pd.DataFrame([run["overrides"] for run in runs], dtype=object)
+    swept = [key for key in overrides if overrides[key].nunique(dropna=False) > 1]
+    fixed = {key: overrides[key].iloc[0] for key in overrides if key not in swept}
+    results = pd.DataFrame({name: [run[name] for run in runs] for name in _results()}, dtype=np.float64)
+    table = pd.concat([pd.DataFrame({"run": [run["run"] for run in runs]}), overrides[swept], results], axis=1)
+    metrics = metrics_in(TRAINING)
+    metric = next((each for each in metrics if table[f"val_{each.name}"].notna().any()), metrics[-1])
+    by, rising = f"val_{metric.name}", metric.better == LOW
+    table = table.sort_values(by, ascending=rising, kind="stable", ignore_index=True)
+    _write(folder, table, swept, fixed, metric)
+    return table
+
+
+def _results():
+    """The numbers of a run.json."""
+    return [*(f"val_{metric.name}" for metric in metrics_in(TRAINING)), "seconds"]
+
+
+def _write(folder, table, swept, fixed, metric):
+    text = _markdown(table, swept, fixed)
+    write_csv(folder / "sweep.csv", table)
+    write_whole(folder / "sweep.md", lambda partial: partial.write_text(text, encoding="utf-8"))
+    known = table.dropna(subset=f"val_{metric.name}")
+    if len(known):
+        write_figure(folder / "sweep.png", sweep_figure(known, swept, metric))
+
+
+def _read_run(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        results = {name: math.nan if content[name] is None else float(content[name]) for name in _results()}
+        overrides = {str(key): str(value) for key, value in content["overrides"].items()}
+        return {"run": str(content.get("run", path.parent.name)), "overrides": overrides, **results}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        expected = f"Expected JSON with overrides, {', '.join(_results())} in {path}."
+        raise UserError(f"{expected} Received: {type(error).__name__} {error}") from error
+
+
+def _markdown(table, swept, fixed):
+    metrics = metrics_in(TRAINING)
+    header = ["run", *swept, *(f"validation {metric.axis.removeprefix('age ')}" for metric in metrics), "time (s)"]
+    lines = ["| " + " | ".join(header) + " |", "| --- " * (1 + len(swept)) + "| ---: " * (len(metrics) + 1) + "|"]
+    for _, row in table.iterrows():
+        cells = [row["run"], *("-" if pd.isna(row[key]) else row[key] for key in swept)]
+        cells += [_number(metric.scale * row[f"val_{metric.name}"], f".{metric.digits}f") for metric in metrics]
+        cells += [_number(row["seconds"], ".0f")]
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    same = ", ".join(f"`{key}={value}`" for key, value in fixed.items())
+    lines += ["", f"The same in every run: {same}."] if same else []
+    return "\n".join(lines) + "\n"
+
+
+def _number(value, spec):
+    return "-" if np.isnan(value) else format(value, spec)
