@@ -1,6 +1,5 @@
 """The demo from a folder of pictures to its table and its marked copies, with a real (untrained) checkpoint."""
 
-import csv
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from faces.images import read_rgb
 from faces.photos.estimates import ROW_COLUMNS
 from faces.sample import draw_face
 from tests.photographs import extract_photographs
+from tests.results import read_rows
 from tests.tiny_checkpoint import save_checkpoint
 
 ROOT = Path(demo.__file__).parent
@@ -27,11 +27,6 @@ NUMBER = r"-?\d+\.\d"
 
 def portrait(seed, age=30, gender="female", size=160):
     return draw_face(age, gender, np.random.default_rng(seed), size)
-
-
-def read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def run(image_dir, output_dir, *more):

@@ -1,6 +1,5 @@
 """The demo on videos and cameras, with the shipped model, from the command line to files that play."""
 
-import csv
 import inspect
 import os
 import re
@@ -22,6 +21,7 @@ from keras_impl.photos import PhotoPredictor
 from tests import films
 from tests.displays import virtual_display
 from tests.photographs import extract_photographs
+from tests.results import read_rows
 
 ROOT = Path(demo.__file__).parent
 DETECTOR = f"{films.__file__}:find_portraits"
@@ -32,11 +32,6 @@ def run(path, output_dir, *more):
     video = demo.main(["--video", str(path), "--output_dir", str(output_dir), *map(str, more)])
     assert video == output_dir / f"{path.stem}_faces.mp4"
     return read_rows(video.with_suffix(".csv")), films.read_film(video)[0]
-
-
-def read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +97,8 @@ def test_detector_without_keypoints_does_not_fit_an_aligned_model(film, tmp_path
 def test_interrupted_video_can_be_played(tmp_path):
     path = films.write_film(tmp_path / "long.mp4", films.moving_film(400, step=(0.5, 0.2)))
     (tmp_path / "slow.py").write_text(
-        "import sys, time\nfrom pathlib import Path\n"
-        f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
-        "from films import find_portraits\n"
+        "import time\nfrom pathlib import Path\n"
+        "from tests.films import find_portraits\n"
         "def find(image):\n"
         "    time.sleep(0.05)\n"
         "    with Path(__file__).with_name('calls').open('a') as file:\n"
@@ -114,7 +108,12 @@ def test_interrupted_video_can_be_played(tmp_path):
     calls = tmp_path / "calls"
     command = [sys.executable, "demo.py", "--video", str(path), "--detector", f"{tmp_path / 'slow.py'}:find"]
     with subprocess.Popen(
-        [*command, "--output_dir", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--output_dir", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         deadline = time.monotonic() + 120
         while process.poll() is None and (not calls.exists() or calls.stat().st_size < 12):

@@ -16,17 +16,14 @@ from faces.errors import UserError
 from keras_impl.checkpoint import load_model
 from keras_impl.experiment.run import run
 from keras_impl.training.recorder import RunRecorder
+from tests.results import read_history
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVING = ("train.epochs=4", "augment.erase=0.5", "augment.mixup=0.2", "model.dropout=0")
 
 
-def history(folder):
-    return pd.read_csv(folder / "history.csv").drop(columns="seconds")
-
-
 def assert_same_run(first, second):
-    pd.testing.assert_frame_equal(history(first), history(second), rtol=1e-4, atol=1e-5)
+    pd.testing.assert_frame_equal(read_history(first), read_history(second), rtol=1e-4, atol=1e-5)
     one, other = (load_model(folder / "model.keras") for folder in (first, second))
     for a, b in zip(one.weights, other.weights, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
@@ -63,7 +60,7 @@ def compare(train_in_process, interrupted, epochs, *overrides):
         interrupted(epoch, *overrides, *(["train.resume=true"] if index else []))
         (folder,) = Path("whole").iterdir()
         assert not (folder / "metrics.json").exists()
-        assert (len(history(folder)) if epoch else 0) == epoch
+        assert (len(read_history(folder)) if epoch else 0) == epoch
     resumed = train_in_process(*overrides, "train.resume=true")
     assert [resumed] == list(Path("whole").iterdir())
     assert_same_run(Path("kept") / whole.name, resumed)

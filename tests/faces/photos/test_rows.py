@@ -210,7 +210,6 @@ def test_without_resume_what_is_there_is_replaced(tmp_path, row_format):
 
 WRITER = """
 import sys
-sys.path.insert(0, ".")
 from tests.faces.photos.test_rows import face_rows
 from faces.photos.rows import open_rows
 

@@ -1,6 +1,5 @@
 """A film with its faces followed, marked and written, and read back."""
 
-import csv
 import resource
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from faces.video.annotation import annotate_video
 from faces.video.frames import FrameSource
 from faces.video.recording import COLUMNS, VideoRecorder
 from tests import films
+from tests.results import read_rows
 
 ROOT = Path(__file__).parents[3]
 DETECTOR = f"{films.__file__}:find_portraits"
@@ -45,11 +45,6 @@ def annotate(path, output_dir, **options):
     ):
         tracker = annotate_video(source, recorder, options.pop("estimate", estimate), **options)
     return recorder, tracker, read_rows(recorder.table), *films.read_film(recorder.path)
-
-
-def read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def box_of(row):
@@ -265,7 +260,7 @@ def test_full_disk_is_an_error_of_the_user(tmp_path):
     path = films.write_film(tmp_path / "a.mp4", films.moving_film(40))
     limit = path.stat().st_size // 2
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, '.')\n"
+        "import sys; from pathlib import Path\n"
         "from tests.faces.video import test_annotation; from faces.errors import run_main\n"
         "run_main(lambda: test_annotation.annotate(Path(sys.argv[1]), Path(sys.argv[2])))"
     )

@@ -12,10 +12,7 @@ from faces.images import read_rgb
 from keras_impl.checkpoint import load_model
 from keras_impl.configuration import read_configuration
 from keras_impl.predictor import Predictor
-
-
-def history(folder):
-    return pd.read_csv(folder / "history.csv").drop(columns="seconds")
+from tests.results import read_history
 
 
 def assert_same_history(first, second):
@@ -24,7 +21,7 @@ def assert_same_history(first, second):
 
 def test_age_only(train_in_process):
     folder = train_in_process("model.outputs=[age]")
-    columns = history(folder).columns
+    columns = read_history(folder).columns
     assert "val_age_mae" in columns and not columns.str.contains("gender").any()
     prediction = Predictor.load(folder / "model.keras")([np.zeros((20, 20, 3), np.uint8)])
     assert set(prediction) == {"age", "age_distribution"}
@@ -35,7 +32,7 @@ def test_age_only(train_in_process):
 
 def test_gender_only(train_in_process):
     folder = train_in_process("model.outputs=[gender]")
-    curves = history(folder)
+    curves = read_history(folder)
     assert "val_gender_accuracy" in curves and not curves.columns.str.contains("age_mae").any()
     assert set(Predictor.load(folder / "model.keras")([np.zeros((20, 20, 3), np.uint8)])) == {"gender"}
     # Without an age the most accurate epoch is the best.
@@ -45,7 +42,7 @@ def test_gender_only(train_in_process):
 
 def test_every_cache_gives_the_same_history(train_in_process):
     memory, disk, none = (
-        history(train_in_process(f"data.cache={cache}", f"run.dir=runs_{cache}", "data.cache_dir=kept"))
+        read_history(train_in_process(f"data.cache={cache}", f"run.dir=runs_{cache}", "data.cache_dir=kept"))
         for cache in ("memory", "disk", "none")
     )
     for other in (disk, none):
@@ -56,7 +53,7 @@ def test_last_partial_validation_batch_counts_exactly(train_in_process):
     folder = train_in_process("train.batch_size=7", "train.epochs=3")
     predictions = pd.read_csv(folder / "val" / "predictions.csv")
     assert len(predictions) % 7 not in (0, len(predictions))
-    curves = history(folder)
+    curves = read_history(folder)
     best = curves.iloc[curves["val_age_mae"].argmin()]
     mae = (predictions["predicted_age"] - predictions["age"]).abs().mean()
     assert best["val_age_mae"] == pytest.approx(mae, rel=1e-5)
@@ -87,7 +84,7 @@ def test_fine_tuning(train_in_process, in_face_folder, capsys):
 
     tuned = train_in_process(weights, "train.freeze_epochs=1", "run.dir=tuned", "data.val_share=0", "train.lr=0.01")
     best = json.loads((tuned / "run.json").read_text())["best_epoch"]
-    assert len(history(tuned)) == 2 and backbone_changes(first, tuned) == [best == 2] * 4
+    assert len(read_history(tuned)) == 2 and backbone_changes(first, tuned) == [best == 2] * 4
 
     capsys.readouterr()
     larger = train_in_process(weights, "model.img_size=24", "train.freeze_epochs=2", "run.dir=larger")
@@ -111,7 +108,7 @@ def test_unknown_labels_take_no_part(train_in_process, in_face_folder):
     np.testing.assert_array_equal(report["absolute_error"].isna(), report["age_true"].isna())
     np.testing.assert_array_equal(report["gender_correct"].isna(), report["gender_true"].isna())
     assert 0 < report["absolute_error"].isna().sum() < len(report)
-    assert history(folder)["val_age_mae"].iloc[0] == pytest.approx(report["absolute_error"].mean(), rel=1e-5)
+    assert read_history(folder)["val_age_mae"].iloc[0] == pytest.approx(report["absolute_error"].mean(), rel=1e-5)
 
     table["gender"] = None
     table.to_csv(in_face_folder / "meta" / "sample.csv", index=False)
@@ -123,7 +120,7 @@ def test_unknown_labels_take_no_part(train_in_process, in_face_folder):
 def test_early_stopping(train_in_process, capsys):
     # A learning rate of almost nothing: no epoch is better than the first by more than rounding, most are not at all.
     folder = train_in_process("train.epochs=12", "train.early_stopping=2", "train.lr=0.5", "train.steps_per_epoch=1")
-    curves = history(folder)
+    curves = read_history(folder)
     best = int(curves["val_age_mae"].argmin()) + 1
     assert len(curves) == min(12, best + 2)
     assert ("training stops" in capsys.readouterr().out) == (len(curves) < 12 or best == 10)
@@ -132,7 +129,7 @@ def test_early_stopping(train_in_process, capsys):
 
 def test_no_validation_part_chooses_by_the_training_loss(train_in_process, caplog):
     folder = train_in_process("data.val_share=0")
-    curves = history(folder)
+    curves = read_history(folder)
     assert not curves.columns.str.startswith("val_").any()
     assert json.loads((folder / "run.json").read_text())["best_epoch"] == curves["loss"].argmin() + 1
     assert "no validation part" in caplog.text
@@ -142,7 +139,7 @@ def test_average_of_the_weights_is_what_validation_and_checkpoint_use(train_in_p
     folder = train_in_process("train.ema=0.9", "train.epochs=3")
     predictions = pd.read_csv(folder / "val" / "predictions.csv")
     mae = (predictions["predicted_age"] - predictions["age"]).abs().mean()
-    assert history(folder)["val_age_mae"].min() == pytest.approx(mae, rel=1e-4)
+    assert read_history(folder)["val_age_mae"].min() == pytest.approx(mae, rel=1e-4)
 
 
 @pytest.mark.parametrize("method", ["l1", "mean_variance", "dldl_v2", "coral"])

@@ -166,7 +166,6 @@ def test_xla_compiles_it():
 PROGRAM = """
 import json, sys
 import keras, numpy as np
-sys.path.insert(0, ".")
 from tests.keras_impl.input.test_device_augment import STRONG, on_device
 print(json.dumps([float(value) for value in on_device(STRONG)[0][:4, ::7, ::7].ravel()]))
 """

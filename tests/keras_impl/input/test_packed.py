@@ -14,6 +14,7 @@ from faces.ingest.packing import pack_faces
 from faces.ingest.tables import ingest
 from faces.label_files.label_table import write_table
 from keras_impl.input.face_data import crop_geometry, load_data
+from tests.results import read_history
 
 SIZE = 16  # of run_config
 
@@ -53,10 +54,6 @@ def packed_own(make_pack, in_face_folder):
     return table
 
 
-def history(folder):
-    return pd.read_csv(folder / "history.csv").drop(columns="seconds")
-
-
 @pytest.mark.parametrize("more", [(), ("data.protocol=k_fold", "data.folds=2")])
 def test_same_run_without_the_image_files(packed_sample, train_in_process, more):
     with_files = train_in_process("run.dir=files", "data.cache=memory", *more)
@@ -64,7 +61,9 @@ def test_same_run_without_the_image_files(packed_sample, train_in_process, more)
     with_pack = train_in_process("run.dir=packs", "data.cache=packed", *more)
     folds = [Path(), *(path.name for path in with_files.glob("fold_*"))]
     for fold in folds[-1:]:
-        pd.testing.assert_frame_equal(history(with_files / fold), history(with_pack / fold), rtol=1e-4, atol=1e-5)
+        pd.testing.assert_frame_equal(
+            read_history(with_files / fold), read_history(with_pack / fold), rtol=1e-4, atol=1e-5
+        )
     one, other = (pd.read_csv(run / "test" / "predictions.csv") for run in (with_files, with_pack))
     pd.testing.assert_frame_equal(one, other, rtol=1e-3, atol=1e-3)
     assert "data:image" in (with_pack / "test" / "report.html").read_text()
