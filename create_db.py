@@ -18,11 +18,12 @@ from pathlib import Path
 from faces.datasets import DATASETS
 from faces.detection import DETECTORS
 from faces.errors import UserError, run_main
+from faces.files import write_csv
 from faces.ingest.crops import DETECTOR
 from faces.ingest.packed import FOLDER, pack_path
 from faces.ingest.packing import pack_faces, require_folder
 from faces.ingest.tables import images_root, ingest
-from faces.label_files.label_table import write_csv, write_table
+from faces.label_files.label_table import write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 
 LINE_WIDTH = 110
@@ -48,7 +49,7 @@ def main(arguments=None):
     print_summary(table, rejected)
     path = Path(arguments.meta_dir) / f"{arguments.db}.csv"
     reasons = path.with_name(f"{arguments.db}_rejected.csv")
-    write_csv(rejected, reasons)
+    write_csv(reasons, rejected, short_numbers=True)
     root = images_root(data_set, arguments.root, crop=arguments.crop)
     if table.empty:
         raise UserError(f"Nothing usable in {root}: all {len(rejected)} rows were rejected, see {reasons}")

@@ -33,7 +33,7 @@ from benchmarks.competitors import (
 )
 from benchmarks.training_nets import net_of_checkpoint
 from faces.errors import run_main
-from faces.report.files import make_folder, write_csv, write_json, write_whole
+from faces.files import make_folder, write_csv, write_json, write_text
 
 CHECKPOINT = ROOT / "pretrained" / "face_age_gender.keras"
 # Name -> (format of export.py, ending of the file, further words of the command).
@@ -65,7 +65,7 @@ def main():
     rows = make_rows(arguments, measured, facts)
     failed |= broken
     text = "\n".join(make_table(rows, failed, arguments.batch))
-    write_whole(folder / "inference.md", lambda path: path.write_text(f"{machine_line(machine)}\n\n{text}\n"))
+    write_text(folder / "inference.md", f"{machine_line(machine)}\n\n{text}\n")
     write_csv(folder / "inference.csv", pd.DataFrame(rows))
     machine["versions"] = {name: fact["versions"] for name, fact in facts.items()}
     write_json(folder / "inference.json", {"machine": machine, "rows": rows, "turns": measured, "failed": failed})

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError, run_main
+from faces.files import make_folder, write_csv, write_figure, write_json, write_text
 from faces.intervals import paired_bootstrap_difference
-from faces.report.files import make_folder, write_csv, write_figure, write_json, write_whole
 from faces.report.metrics import METRICS, headlines
 from faces.report.pictures.evaluation import BLUE, GREY, ORANGE, new_figure
 from keras_impl.methods import METHODS
@@ -273,9 +273,8 @@ def compare(errors, base):
 
 def write_reports(out, results, shared):
     table = make_table(out, results)
-    text = report_text(table, results, shared)
     write_csv(out / "table.csv", table)
-    write_whole(out / "table.md", lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(out / "table.md", report_text(table, results, shared))
     write_figure(out / "methods.png", draw(table, results))
     return table
 

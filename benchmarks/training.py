@@ -44,9 +44,9 @@ from benchmarks.competitors import (
 from benchmarks.training_nets import GPU_NETS, NETS, net_of_checkpoint
 from benchmarks.training_report import check_goals, make_table, write_reports
 from faces.errors import UserError, run_main
+from faces.files import make_folder
 from faces.ingest.packing import pack_faces
 from faces.label_files.data_folder import list_images
-from faces.report.files import make_folder
 from faces.sample import make_sample
 
 UTKFACE = ROOT / "data" / "UTKFace"

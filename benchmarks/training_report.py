@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from benchmarks.competitors import machine_line
-from faces.report.files import write_figure, write_json, write_whole
+from faces.files import write_figure, write_json, write_text
 from faces.report.pictures.evaluation import BLUE, GREY, ORANGE, new_figure
 
 NAMES = {
@@ -183,9 +183,9 @@ def write_reports(folder, machine, results, not_measured=()):
     rows = [row for result in results for row in summarise(result)]
     verdicts = [{"goal": sentence, "met": met} for sentence, met in check_goals(rows)]
     write_json(folder / "training.json", {"machine": machine, "results": results, "goals": verdicts})
-    write_whole(folder / "training.csv", lambda path: path.write_text(_csv_text(rows), encoding="utf-8"))
+    write_text(folder / "training.csv", _csv_text(rows))
     text = "\n".join([machine_line(machine), "", *make_table(rows, not_measured), ""])
-    write_whole(folder / "training.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / "training.md", text)
     if any(_drawn(row) for row in rows):
         write_figure(folder / "training.png", ratio_figure(rows, machine))
     return rows

@@ -7,7 +7,7 @@ import pandas as pd
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
-from faces.label_files.label_table import write_csv
+from faces.files import write_csv
 from faces.label_files.reader_tables import Tables
 
 LABELS = "labels.csv"
@@ -35,7 +35,7 @@ def read(root: str | Path, *, count: int = 2000, seed: int = 0) -> Tables:
         if labels.exists():
             labels.unlink()
         table = make_sample(root, count=count, seed=seed, progress=sys.stderr.isatty())
-        write_csv(table.assign(seed=seed), labels)
+        write_csv(labels, table.assign(seed=seed), short_numbers=True)
     table = table.astype({"age": "float64"})
     return table[["img_path", "age", "gender"]], pd.DataFrame(columns=["img_path", "reason"])
 

@@ -1,6 +1,5 @@
 """Label tables, those in `meta/` and the user's own: CSV files with `img_path` and any columns of TABLE_COLUMNS."""
 
-import os
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
+from faces.files import write_csv
 from faces.label_files.csv_cells import read_cells
 from faces.label_files.values import MAX_PLAUSIBLE_AGE
 from faces.labels import GENDERS, LABEL_COLUMNS, NUMBER_COLUMNS, SPLITS, TABLE_COLUMNS
@@ -43,38 +43,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact."""
     columns = [name for name in TABLE_COLUMNS if name in table and (name == "img_path" or table[name].notna().any())]
-    write_csv(table[columns], path)
-
-
-def write_csv(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a pandas table as CSV through a temporary file, so that nobody ever reads half of it.
-
-    Numbers are written as short as exact, unknown cells empty.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    cells = pd.DataFrame({name: [_cell(value) for value in table[name]] for name in table.columns})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A file name that is not UTF-8 cannot be written as it is; rejected rows may hold one.
-        cells.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8", errors="backslashreplace")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be written: {error.strerror}") from None
-    finally:
-        if temporary.exists():
-            temporary.unlink()
-
-
-def _cell(value):
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(float(value))
-    return str(value)
+    write_csv(path, table[columns], short_numbers=True)
 
 
 def _read_columns(path):

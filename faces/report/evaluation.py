@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from faces.files import make_folder, write_csv, write_figure, write_json
 from faces.report.age_check import age_check_rows, age_check_text, challenge_rows
 from faces.report.calibration import evaluate_calibration
 from faces.report.columns import draw_identities, known, numbers
-from faces.report.files import make_folder, write_csv, write_figure, write_json
 from faces.report.groups import FEW, error_by_age, gap_rows, gaps_text, group_rows, group_table, groups_text
 from faces.report.pictures.evaluation import error_by_age_figure, predicted_vs_true_figure
 from faces.report.summary import summarize

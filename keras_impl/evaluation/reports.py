@@ -13,9 +13,9 @@ import pandas as pd
 from faces.alignment import CropGeometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
+from faces.files import make_folder, write_csv, write_json
 from faces.report.comparison import compare_columns, format_comparison
 from faces.report.evaluation import evaluate_columns, format_groups, write_report
-from faces.report.files import make_folder, write_csv, write_json
 from faces.report.page.document import write_page
 from faces.report.summary import format_summary
 from keras_impl.checkpoint import load_model, save_model

@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
-from faces.label_files.label_table import write_csv
+from faces.files import write_csv, write_json
 from faces.labels import GENDERS
 from faces.report.evaluation import evaluate_columns
-from faces.report.files import write_json
 from faces.report.metrics import TRAINING, metrics_in
 from faces.splits.draw import leak_report
 from faces.splits.protocols import Fold
@@ -201,11 +200,11 @@ def _division(data, fold):
 
 
 def _write_data_facts(folder, data, fold):
-    write_csv(_division(data, fold), folder / "split.csv")
+    write_csv(folder / "split.csv", _division(data, fold))
     write_json(folder / "leak_report.json", leak_report(data.table, fold.split))
     if len(data.rejected):
         print(f"{len(data.rejected)} images cannot be read, see {folder / 'rejected.csv'}")
-        write_csv(data.rejected, folder / "rejected.csv")
+        write_csv(folder / "rejected.csv", data.rejected)
 
 
 def _report_clipped(parts, model):

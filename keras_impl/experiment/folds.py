@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
+from faces.files import make_folder, write_json
 from faces.report.evaluation import evaluate_columns
-from faces.report.files import make_folder, write_json
 from faces.report.metrics import FOLDS, METRICS, TRAINING, metrics_in
 from faces.splits.protocols import Fold
 from keras_impl.configuration import Configuration

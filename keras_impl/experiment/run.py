@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from faces.errors import UserError
+from faces.files import write_text, writing
 from keras_impl.configuration import Configuration, read_configuration
 from keras_impl.devices import check_backend, set_precision
 from keras_impl.experiment.fold import run_fold
@@ -77,11 +77,9 @@ def _open_run_folder(config: Configuration, config_text: str, folder: str | Path
         words = (time.strftime("%Y%m%d-%H%M%S"), "+".join(config.data.names), config.model.model_name)
         folder = runs / "_".join([*words, config.method.name])
     folder = Path(folder)
-    try:
+    with writing(folder, "The run folder"):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(config_text)
-    except OSError as error:
-        raise UserError(f"The run folder {folder} cannot be written: {error.strerror or error}") from error
+    write_text(folder / "config.yaml", config_text)
     return folder, False
 
 
@@ -90,7 +88,7 @@ def _unfinished_run(runs: Path, config_text: str) -> Path | None:
     wanted = _without_resume(config_text)
     for config in sorted(runs.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True):
         finished = config.with_name("metrics.json").exists()
-        if not finished and _without_resume(config.read_text()) == wanted:
+        if not finished and _without_resume(config.read_text(encoding="utf-8")) == wanted:
             return config.parent
     return None
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
-from faces.report.files import write_csv, write_figure, write_whole
+from faces.files import write_csv, write_figure, write_text
 from faces.report.metrics import LOW, TRAINING, metrics_in
 from faces.report.pictures.sweep import sweep_figure
 
@@ -55,7 +55,7 @@ def _results():
 def _write(folder, table, swept, fixed, metric):
     text = _markdown(table, swept, fixed)
     write_csv(folder / "sweep.csv", table)
-    write_whole(folder / "sweep.md", lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(folder / "sweep.md", text)
     known = table.dropna(subset=f"val_{metric.name}")
     if len(known):
         write_figure(folder / "sweep.png", sweep_figure(known, swept, metric))

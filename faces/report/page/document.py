@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from faces.files import write_bytes
 from faces.report.columns import numbers
-from faces.report.files import write_whole
 from faces.report.groups import error_by_age
 from faces.report.metrics import CARDS, GENDER, METRICS, Metric, metrics_in
 from faces.report.page.calibration import show_calibration
@@ -82,8 +82,7 @@ def write_page(path, *, title, facts, evaluation, columns, faces=None, compariso
     body = joined([_header(title, facts, parts), element("main", *sections)])
     page = _PAGE.format(title=element("title", title), style=_STYLE.read_text(encoding="utf-8"), body=body)
     # A file name that is no Unicode, as a file system may hold, is shown with escapes.
-    content = page.encode("utf-8", "backslashreplace")
-    write_whole(path, lambda partial: partial.write_bytes(content))
+    write_bytes(path, page.encode("utf-8", "backslashreplace"))
 
 
 def _header(title, facts, headings):

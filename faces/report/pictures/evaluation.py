@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
-from faces.report.files import write_figure
+from faces.files import write_figure
 from faces.report.groups import FEW
 from faces.report.metrics import LOW, METRICS, TRAINING, metrics_in
 from faces.report.text import ends, shown

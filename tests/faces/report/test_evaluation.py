@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from faces.errors import UserError
+from faces.files import write_json
 from faces.report.evaluation import evaluate_columns, format_groups
-from faces.report.files import write_json
 from faces.report.groups import error_by_age, range_notes
 from faces.report.pictures.evaluation import error_by_age_figure
 from faces.report.summary import summarize

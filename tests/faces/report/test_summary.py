@@ -12,7 +12,6 @@ from PIL import Image
 from faces.errors import UserError
 from faces.intervals import Draws, bootstrap_interval
 from faces.report.evaluation import evaluate_columns, write_report
-from faces.report.files import write_whole
 from faces.report.pictures.evaluation import predicted_vs_true_figure
 from faces.report.summary import format_summary, summarize
 
@@ -335,27 +334,6 @@ class TestWriteReport:
         with pytest.raises(UserError, match=r"metrics.json"):
             write_report(columns, summarize(columns), tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
-
-    def test_reader_of_the_old_file_sees_it_whole(self, tmp_path):
-        path = tmp_path / "table.csv"
-        path.write_text("old")
-        with path.open() as reader:
-            write_whole(path, lambda partial: partial.write_text("new"))
-            assert reader.read() == "old"
-        assert path.read_text() == "new"
-
-    def test_failed_write_keeps_the_old_file(self, tmp_path):
-        path = tmp_path / "table.csv"
-        path.write_text("old")
-
-        def fail(partial):
-            partial.write_text("half")
-            raise RuntimeError("killed here")
-
-        with pytest.raises(RuntimeError, match="killed"):
-            write_whole(path, fail)
-        assert path.read_text() == "old"
-        assert list(tmp_path.iterdir()) == [path]
 
 
 def test_matplotlib_is_imported_when_a_picture_is_drawn():

@@ -1,0 +1,267 @@
+"""Files appear whole or not at all: the one writer of everything that the project writes.
+
+What is to be at `path` is written beside it under a hidden name, brought to the disk, and moved there in one step. So a
+reader never sees half a file, a process that is killed leaves the old file or the new one, and after an error the old
+one is still there. The hidden name tells the host and the process; what processes left that were killed is removed by
+the next one that writes into the folder.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from faces.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# A writer of another host cannot be asked whether it lives; after a day without a write it does not.
+FOREIGN_SECONDS = 86_400
+_HOST = re.sub(r"[^\w-]", "_", socket.gethostname(), flags=re.ASCII)[:32]
+_PART = re.compile(r"\..*\.(?P<host>[\w-]+)-(?P<pid>\d{1,9})-\d+\.part(\..*)?", re.DOTALL | re.ASCII)
+_numbers = itertools.count()
+_own_parts: set[str] = set()
+_cleaned: set[str] = set()
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, what: str = "The file", *, durable: bool = True) -> Iterator[Path]:
+    """The path to write to instead of `path`; when the block ends without an error, `path` is replaced by it.
+
+    Its name has the suffix of `path`. A folder that is missing is made; a link stays a link.
+
+    Args:
+        path: the file.
+        what: how the message calls the file, at the beginning of a sentence.
+        durable: False for one of many small files that are made again if a power failure damages them: waiting for the
+            disk would take longer than making them.
+
+    Raises:
+        UserError: it cannot be written. What was at `path` stays, as after any other error.
+    """
+    with writing(path, what):
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary(target) as part:
+            yield part
+            if durable:
+                _bring_to_disk(part)
+            os.replace(part, target)
+
+
+@contextlib.contextmanager
+def replacing_several(path: str | Path, what: str = "The file") -> Iterator[Path]:
+    """The path to write to instead of `path`; beside it other files, or at it a folder, may be written.
+
+    When the block ends without an error, all that lies beside that path is moved to the folder of `path`, where it
+    replaces what has the same names: all of it or nothing.
+
+    Raises:
+        UserError: it cannot be written. What was there stays, as after any other error.
+    """
+    with writing(path, what):
+        target = Path(os.path.realpath(path))
+        with temporary(target) as work:
+            place = work / "new"
+            place.mkdir(parents=True)
+            yield place / target.name
+            for part in place.rglob("*"):
+                if part.is_file():
+                    _bring_to_disk(part)
+            _move_all(sorted(place.iterdir()), target.parent, work / "old")
+
+
+@contextlib.contextmanager
+def temporary(path: str | Path) -> Iterator[Path]:
+    """A free hidden name beside `path` with the same suffix; a file or folder there is removed at the end."""
+    path = Path(path)
+    if str(path.parent) not in _cleaned:  # once: a folder may hold a million images
+        _cleaned.add(str(path.parent))
+        remove_leftovers(path.parent)
+    suffix = path.suffix if len(path.suffix) < 16 else ""
+    # A name may have 255 bytes, and an image may use them up.
+    part = path.with_name(f".{path.stem[:32]}.{_HOST}-{os.getpid()}-{next(_numbers)}.part{suffix}")
+    _own_parts.add(part.name)
+    try:
+        yield part
+    finally:
+        _remove(part)
+        _own_parts.discard(part.name)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the half files that dead writers left in a folder, and none of a writer that lives."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _PART.fullmatch(entry.name)
+            if match and not _is_written(entry, match["host"], int(match["pid"])):
+                _remove(Path(entry.path))
+
+
+@contextlib.contextmanager
+def writing(path: str | Path, what: str = "The file") -> Iterator[None]:
+    """Errors of the block as the UserError that `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} {path} cannot be written: {error.strerror or error}") from error
+
+
+def make_folder(folder: str | Path) -> Path:
+    """The folder as a Path, made if need be.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"Expected a folder that can be written. Received: {folder} ({reason})") from error
+    return folder
+
+
+# === Kinds of content ===
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Text in UTF-8."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | Path, content: bytes, what: str = "The file", *, durable: bool = True) -> None:
+    """Bytes as they are; see `replacing`."""
+    with replacing(path, what, durable=durable) as part:
+        part.write_bytes(content)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Plain JSON: NumPy numbers become numbers, NaN becomes null."""
+    write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path, table: "pd.DataFrame", *, short_numbers: bool = False) -> None:
+    """A table without its index; unknown cells are empty.
+
+    A file name that is not UTF-8 is written with backslashes, as it cannot be written as it is.
+
+    Args:
+        path: the file.
+        table: its columns.
+        short_numbers: write numbers as short as exact: 26 years as `26`, in tables of labels, which people read and
+            edit. Otherwise as pandas does it: a whole number in a column of fractional ones as `26.0`.
+    """
+    table = _with_short_numbers(table) if short_numbers else table
+    with replacing(path) as part:
+        table.to_csv(part, index=False, lineterminator="\n", encoding="utf-8", errors="backslashreplace")
+
+
+def write_figure(path: str | Path, figure: "Figure") -> None:
+    """A matplotlib figure as PNG."""
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=120)
+
+
+def _plain(content):
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if hasattr(content, "tolist"):  # a NumPy array or scalar
+        return _plain(content.tolist())
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
+
+
+def _with_short_numbers(table):
+    import pandas as pd  # which takes longer to load than a --help may
+
+    return pd.DataFrame({name: [_short(value) for value in table[name]] for name in table.columns}, dtype=object)
+
+
+def _short(value):
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(float(value))
+    return str(value)
+
+
+# === Moving and removing ===
+
+
+def _bring_to_disk(file):
+    """Else the name could reach the disk before the content, and a power failure leave half a file under it."""
+    descriptor = os.open(file, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _move_all(parts, folder, aside):
+    """Move files, or one folder, into `folder`, where they replace what has their names: all of them or none.
+
+    Several parts are an OpenVINO model, the .bin before the .xml that needs it; the old .xml goes first, so that a
+    process killed here leaves no graph with the weights of another.
+
+    Args:
+        aside: folder to make for what is replaced.
+    """
+    targets = [folder / part.name for part in parts]
+    if len(parts) == 1 and not targets[0].is_dir():
+        return os.replace(parts[0], targets[0])
+    aside.mkdir()
+    moved = []
+    try:
+        for target in reversed(targets):
+            if target.exists():
+                os.rename(target, aside / target.name)
+        for part, target in zip(parts, targets, strict=True):
+            os.rename(part, target)
+            moved.append(target)
+    except OSError:
+        for target in moved:
+            target.unlink()
+        for target in targets:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(aside / target.name, target)
+        raise
+
+
+def _remove(part):
+    with contextlib.suppress(OSError):  # on a read-only disk even this is refused
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _is_written(entry, host, pid):
+    """Whether a part may still have a writer that lives."""
+    if host != _HOST:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime < FOREIGN_SECONDS
+    if pid == os.getpid():  # in a container, every run may have the same number
+        return entry.name in _own_parts
+    if os.name != "posix":  # elsewhere the question would end the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
