@@ -23,7 +23,6 @@ from faces.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 # A writer of another host cannot be asked whether it lives; after a day without a write it does not.
 FOREIGN_SECONDS = 86_400
@@ -168,8 +167,8 @@ def write_csv(path: str | Path, table: "pd.DataFrame", *, short_numbers: bool = 
         table.to_csv(part, index=False, lineterminator="\n", encoding="utf-8", errors="backslashreplace")
 
 
-def write_figure(path: str | Path, figure: "Figure") -> None:
-    """A matplotlib figure as PNG."""
+def write_figure(path: str | Path, figure: Any) -> None:
+    """A matplotlib Figure as PNG."""
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=120)
 
