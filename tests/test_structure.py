@@ -181,15 +181,6 @@ def test_files_are_short():
     assert not {path: lines for path, lines in lengths.items() if lines > MAX_LINES}
 
 
-def test_modules_of_faces_have_a_test_file_of_their_name():
-    modules = [path for path in python_files() if path.startswith("faces/") and not path.endswith("__init__.py")]
-    # The report's tests draw whole reports, so they stand by page and picture.
-    modules = [path for path in modules if not path.startswith("faces/report/")]
-    tests = {path: f"tests/{path.rpartition('/')[0]}/test_{path.rpartition('/')[2]}" for path in modules}
-    assert "faces/labels.py" in tests
-    assert not [path for path, test in tests.items() if not (ROOT / test).is_file()]
-
-
 def test_module_names_say_something():
     assert not [path for path in python_files() if Path(path).name in EMPTY_NAMES]
 
