@@ -154,37 +154,16 @@ class IndependentRankHead(_OrdinalHead):
         return self.logits(features)
 
 
-class ConditionalRankHead(_OrdinalHead):
+class ConditionalRankHead(IndependentRankHead):
     """Conditional rank logits f: output (N, K - 1), s(f_k) = P(age index > k | age index >= k).
 
     Their products c_k = prod_{j <= k} s(f_j) = P(age index > k) never rise with k.
 
     decode: "rank" min_age + sum_k 1[c_k > 1/2]; "expectation" min_age + sum_k c_k.
 
-    Args:
-        initial_bias: (K - 1,) biases of the layer at the start; None means torch's own start of a linear layer.
-
-    Raises:
-        UserError: initial_bias is not (K - 1,).
-
     Shi, Cao and Raschka, Deep Neural Networks for Rank-Consistent Ordinal Regression Based on Conditional
     Probabilities, Pattern Analysis and Applications 2023.
     """
-
-    def __init__(
-        self,
-        in_features: int,
-        *,
-        min_age: int = MIN_AGE,
-        max_age: int = MAX_AGE,
-        decode: str = "rank",
-        initial_bias: Sequence[float] | None = None,
-    ):
-        super().__init__(min_age=min_age, max_age=max_age, decode=decode)
-        self.logits = self._make_logits(in_features, initial_bias)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.logits(features)
 
     def probabilities(self, output: torch.Tensor) -> torch.Tensor:
         """P(0) = s(-f_0), P(k) = c_{k-1} s(-f_k), P(K - 1) = c_{K-2}: none is negative, and nothing cancels."""
