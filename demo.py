@@ -165,7 +165,7 @@ def _watch_camera(options):
     return recorder.path
 
 
-def _serve(options):
+def _serve(options: argparse.Namespace) -> None:
     from keras_impl.web import serve
 
     own = {name: getattr(options, name) for name in WEB}

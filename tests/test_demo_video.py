@@ -184,7 +184,7 @@ def test_missing_camera():
 
 
 def test_options_of_the_web_page_reach_it(monkeypatch):
-    """The page itself is tested in tests/web; what it is started with must be what it takes."""
+    """The page itself is tested in tests/keras_impl/web; what it is started with must be what it takes."""
     from keras_impl import web
 
     given, takes = {}, inspect.signature(web.serve)
@@ -231,7 +231,7 @@ def test_modes_exclude_each_other(second, capsys):
 
 
 def test_help_loads_nothing_heavy():
-    heavy = {"keras", "tensorflow", "torch", "gradio", "fastapi", "pandas", "matplotlib", "scipy", "mtcnn"}
+    heavy = {"keras", "tensorflow", "torch", "fastapi", "jinja2", "pandas", "matplotlib", "scipy", "mtcnn"}
     code = (
         "import sys, demo\n"
         "try:\n    demo.main(['--help'])\n"

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
-FRAMEWORKS = {"tensorflow", "keras", "torch", "jax", "gradio", "fastapi", "mtcnn", "matplotlib", "onnxruntime"}
+FRAMEWORKS = {"tensorflow", "keras", "torch", "jax", "fastapi", "mtcnn", "matplotlib", "onnxruntime"}
 SECONDS = 1.5  # of processor time, which a busy machine does not stretch
 
 

@@ -32,7 +32,7 @@ LAZY = {
     ("keras_impl", "ai_edge_litert"): {"export"},
 }
 # Only in keras_impl/web, which loads when a server is asked for, and then at any place.
-SERVER = {"fastapi", "gradio", "starlette", "uvicorn"}
+SERVER = {"fastapi", "jinja2", "starlette", "uvicorn"}
 # Also lazy, and in one module of keras_impl whichever it is.
 ONE_PLACE = {"wandb", "keras_cv"}
 # Scripts leave every framework to keras_impl, and only train.py reads a hydra config.
@@ -147,7 +147,7 @@ def test_optional_package_has_one_place(package):
         ("faces/report/pictures/evaluation.py", "from matplotlib.figure import Figure"),
         ("faces/detection.py", "import mtcnn"),
         ("faces/images.py", "def f():\n    import pyarrow"),
-        ("keras_impl/photos.py", "def f():\n    import gradio"),
+        ("keras_impl/photos.py", "def f():\n    import jinja2"),
         ("keras_impl/web.py", "import fastapi"),
         ("demo.py", "def f():\n    import uvicorn"),
     ],
@@ -166,7 +166,7 @@ def test_forbidden_import_is_found(path, source):
         ("keras_impl/heads/ordinal.py", "from . import losses\nfrom .losses import mae\nimport keras, numpy, math"),
         ("torch_ref/heads.py", "import torch.nn.functional as F\nfrom faces.labels import age_grid"),
         ("faces/report/pictures/evaluation.py", "def f():\n    from matplotlib.figure import Figure"),
-        ("keras_impl/web/page.py", "import gradio as gr"),
+        ("keras_impl/web/page.py", "import jinja2"),
         ("faces/photos/row_formats.py", "def f():\n    import pyarrow.parquet as pq"),
         ("parity_tests/test_x.py", "import keras, torch, keras_impl, torch_ref\nfrom parity_tests import tolerances"),
     ],

@@ -1,5 +1,5 @@
-"""The local web page and its HTTP endpoint; its packages (gradio, FastAPI, uvicorn) load only when it is asked for."""
+"""The local web page and its HTTP endpoint; its packages (FastAPI, Jinja2, uvicorn) load only when it is asked for."""
 
-from keras_impl.web.server import build_app, serve
+from keras_impl.web.server import serve
 
-__all__ = ["build_app", "serve"]
+__all__ = ["serve"]

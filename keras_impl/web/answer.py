@@ -1,12 +1,13 @@
 """What the HTTP endpoint and the page's download say of a picture."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from faces.datasets import DATASETS
-from faces.photos.estimates import DIGITS
-from keras_impl.photos import INTERVAL_LEVEL
+from faces.photos.estimates import DIGITS, FaceEstimate
+from keras_impl.photos import INTERVAL_LEVEL, PhotoPredictor
 
 PROBABILITY_DIGITS = 5
 
@@ -16,9 +17,12 @@ class ModelFacts:
     """What is told of a model.
 
     Attributes:
-        name: its net. trained_on: titles of its data sets. licences: what their publishers allow.
+        name: its net.
+        trained_on: titles of its data sets.
+        licences: what their publishers allow.
         min_age: years of the first entry of a distribution, None for a model without.
-        interval: what the age intervals are, empty where there are none. level: the share that they cover.
+        interval: what the age intervals are, empty where there are none.
+        level: the share that they cover.
     """
 
     name: str
@@ -29,8 +33,8 @@ class ModelFacts:
     level: float
 
     @classmethod
-    def of(cls, photos):
-        """The facts of a PhotoPredictor."""
+    def of(cls, photos: PhotoPredictor) -> Self:
+        """The facts of a predictor's model."""
         model = photos.predictor.model
         names = model.provenance.get("db") or ()
         names = (names,) if isinstance(names, str) else tuple(names)
@@ -45,14 +49,13 @@ class ModelFacts:
         )
 
 
-def describe_picture(image, estimates, facts):
-    """JSON of one picture.
+def describe_picture(image: np.ndarray, estimates: list[FaceEstimate], facts: ModelFacts) -> dict[str, Any]:
+    """JSON of one picture: plain values; what the model does not tell is left out.
 
     Args:
-        image: RGB, uint8 (H, W, 3). estimates: its faces, a list of FaceEstimate. facts: ModelFacts.
-
-    Returns:
-        dict of plain values; what the model does not tell is left out.
+        image: RGB, uint8 (H, W, 3).
+        estimates: its faces.
+        facts: what is told of the model.
     """
     return {
         "faces": [_describe_face(estimate) for estimate in estimates],
@@ -63,7 +66,7 @@ def describe_picture(image, estimates, facts):
     }
 
 
-def _describe_face(estimate):
+def _describe_face(estimate: FaceEstimate) -> dict[str, Any]:
     known = {
         "box": [round(float(end), DIGITS["x1"]) for end in estimate.face.box],
         "confidence": round(float(estimate.face.confidence), DIGITS["confidence"]),

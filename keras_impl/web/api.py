@@ -1,12 +1,14 @@
 """The HTTP endpoint for programs: `POST /api/predict`, `GET /api/health`, described by `/openapi.json`."""
 
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from keras_impl.web.answer import describe_picture
-from keras_impl.web.uploads import read_picture
+from keras_impl.web.answer import ModelFacts, describe_picture
+from keras_impl.web.uploads import FIELD, read_picture
+from keras_impl.web.worker import PhotoWorker
 
 _BYTES = {"type": "string", "format": "binary"}
 _BODY = {
@@ -16,7 +18,7 @@ _BODY = {
         "image/png": {"schema": _BYTES},
         "image/*": {"schema": _BYTES},
         "multipart/form-data": {
-            "schema": {"type": "object", "required": ["file"], "properties": {"file": _BYTES}},
+            "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BYTES}},
         },
     },
 }
@@ -77,11 +79,13 @@ class RefusalAnswer(BaseModel):
     error: str
 
 
-def make_router(worker, facts, *, max_bytes):
+def make_router(worker: PhotoWorker, facts: ModelFacts, *, max_bytes: int) -> APIRouter:
     """The routes under /api.
 
     Args:
-        worker: PhotoWorker. facts: ModelFacts. max_bytes: of one picture.
+        worker: looks at the pictures.
+        facts: what is told of the model.
+        max_bytes: of one picture.
     """
     router = APIRouter(prefix="/api")
     describe = partial(describe_picture, facts=facts)
@@ -95,8 +99,8 @@ def make_router(worker, facts, *, max_bytes):
         openapi_extra={"requestBody": _BODY},
         summary="Find the faces of a picture and estimate their ages and genders",
     )
-    async def predict(request: Request):
-        return await worker.run(describe, await read_picture(request, max_bytes, field="file"))
+    async def predict(request: Request) -> dict[str, Any]:
+        return await worker.run(describe, await read_picture(request, max_bytes))
 
     @router.get("/health", responses={403: refusals[403]}, summary="Whether the server runs, and how busy it is")
     async def health() -> HealthAnswer:

@@ -1,73 +1,133 @@
 "use strict";
-(() => {
-  const find = (selector) => document.querySelector(selector);
+const find = (selector) => document.querySelector(selector);
+const [form, file, camera, video] = ["#picture", "#file", "#camera", "video"].map(find);
+const [notice, status, result] = ["#notice", "#status", "#result"].map(find);
 
-  const notify = (sentence) => {
-    const notice = find("#notice");
-    if (notice) notice.textContent = sentence;
-  };
+const tell = (sentence) => {
+  notice.textContent = sentence;
+};
 
-  // The camera: gradio says nothing where it is denied.
-  const devices = navigator.mediaDevices;
-  if (devices) {
-    const open = devices.getUserMedia.bind(devices);
-    devices.getUserMedia = async (wanted) => {
-      try {
-        const stream = await open(wanted);
-        notify("");
-        return stream;
-      } catch (error) {
-        notify(cameraSentence(error.name));
-        throw error;
-      }
-    };
+// === One picture: sent to the address of this page, which comes back with the answer in it ===
+
+const reasonAgainst = ({ name, size, type }) => {
+  const limit = Number(form.dataset.maxBytes);
+  if (!type.startsWith("image/")) return `The file ${name} is not a picture that this page can read.`;
+  return size > limit ? `The file ${name} is larger than ${limit / 1e6} MB.` : "";
+};
+
+const ask = async (picture) => {
+  const body = new FormData();
+  body.append(file.name, picture);
+  try {
+    const response = await fetch(form.action, { method: "POST", body });
+    const text = await response.text();
+    if (response.headers.get("Content-Type") === "application/json") return [JSON.parse(text).error];
+    const page = new DOMParser().parseFromString(text, "text/html");
+    return [page.querySelector("#status").textContent, ...page.querySelector("#result").children];
+  } catch {
+    return ["The program does not answer. Is it still running?"];
   }
-  const cameraSentence = (name) =>
-    name === "NotAllowedError"
-      ? "The browser does not let this page use the camera. Allow it beside the page's address, or choose a file."
-      : "No camera can be used here. Choose a file instead.";
-  const fromCamera = ["NotAllowedError", "NotFoundError", "NotReadableError", "OverconstrainedError"];
-  window.addEventListener("unhandledrejection", (event) => {
-    if (fromCamera.includes(event.reason?.name)) event.preventDefault();
-  });
+};
 
-  // What cannot work is said here, in words, before gradio would.
-  const refuse = (event, files) => {
-    const limit = Number(find("#notice").dataset.maxBytes);
-    const [file] = files;
-    if (!file) return;
-    const isPicture = file.type.startsWith("image/");
-    if (isPicture && file.size <= limit) return notify("");
-    const reason = isPicture ? `is larger than ${limit / 1e6} MB.` : "is not a picture that this page can read.";
-    notify(`The file ${file.name} ${reason}`);
-    event.preventDefault();
-    event.stopImmediatePropagation();
-  };
-  document.addEventListener("change", (event) => refuse(event, event.target.files ?? []), true);
-  document.addEventListener("drop", (event) => refuse(event, event.dataTransfer?.files ?? []), true);
+const show = (sentence, ...answer) => {
+  status.textContent = sentence;
+  result.replaceChildren(...answer);
+};
 
-  // Pasting works anywhere on the page, as if the picture had been chosen as a file.
-  document.addEventListener("paste", (event) => {
-    const pictures = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    const input = find("#picture input[type=file]");
-    if (!pictures.length || !input) return;
-    event.preventDefault();
-    const chosen = new DataTransfer();
-    chosen.items.add(pictures[0]);
-    input.files = chosen.files;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
-  });
+let asked = 0;
+const look = async (picture) => {
+  const reason = reasonAgainst(picture);
+  tell(reason);
+  if (reason) return;
+  closeCamera();
+  const number = ++asked;
+  document.body.classList.add("busy");
+  show("Looking for faces …");
+  const answer = await ask(picture);
+  if (number !== asked) return; // another picture was chosen in the meantime
+  document.body.classList.remove("busy");
+  show(...answer);
+  // The keyboard goes on from the answer.
+  find("#answer")?.focus({ preventScroll: true });
+  status.scrollIntoView();
+};
 
-  // Readers who do not see the page hear the status, and the keyboard goes on from the answer.
-  const prepare = () => {
-    const status = find("#status");
-    const result = find("#result");
-    if (!status || !result) return false;
-    status.setAttribute("role", "status");
-    status.setAttribute("aria-live", "polite");
-    new MutationObserver(() => find("#answer")?.focus()).observe(result, { childList: true, subtree: true });
-    return true;
-  };
-  const waiting = new MutationObserver(() => prepare() && waiting.disconnect());
-  waiting.observe(document.documentElement, { childList: true, subtree: true });
-})();
+// === From a file, by drag and drop, from the clipboard ===
+
+file.addEventListener("change", () => {
+  const [picture] = file.files;
+  file.value = ""; // so that the same file may be chosen again
+  if (picture) look(picture);
+});
+
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  form.classList.add("over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) form.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  form.classList.remove("over");
+  const [picture] = event.dataTransfer?.files ?? [];
+  if (picture) look(picture);
+  else tell("Only a file can be dropped here. Save the picture first, or copy and paste it.");
+});
+
+document.addEventListener("paste", (event) => {
+  const picture = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+  if (picture) look(picture);
+  else tell("There is no picture in the clipboard.");
+});
+find("#paste").hidden = !navigator.clipboard?.read;
+find("#paste").addEventListener("click", async () => {
+  try {
+    for (const item of await navigator.clipboard.read()) {
+      const type = item.types.find((name) => name.startsWith("image/"));
+      if (type) return look(new File([await item.getType(type)], "pasted", { type }));
+    }
+    tell("There is no picture in the clipboard.");
+  } catch {
+    tell("The browser does not let this page read the clipboard. Press Ctrl+V, or choose a file.");
+  }
+});
+
+// === From the camera ===
+
+const openCamera = async () => {
+  tell("");
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+    [form.hidden, camera.hidden] = [true, false];
+    find("#take").focus();
+  } catch (error) {
+    tell(
+      error.name === "NotAllowedError"
+        ? "The browser does not let this page use the camera. Allow it beside the page's address, or choose a file."
+        : "No camera can be used here. Choose a file instead.",
+    );
+  }
+};
+
+const closeCamera = () => {
+  if (camera.hidden) return;
+  for (const track of video.srcObject.getTracks()) track.stop();
+  video.srcObject = null;
+  [form.hidden, camera.hidden] = [false, true];
+  find("#open").focus();
+};
+
+const takePicture = () => {
+  if (!video.videoWidth) return; // it is still starting
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  const type = "image/jpeg";
+  canvas.toBlob((picture) => look(new File([picture], "camera.jpg", { type })), type, 0.95);
+};
+
+find("#open").hidden = false;
+find("#open").addEventListener("click", openCamera);
+find("#take").addEventListener("click", takePicture);
+find("#close").addEventListener("click", closeCamera);

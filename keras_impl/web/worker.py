@@ -2,41 +2,48 @@
 
 import asyncio
 import logging
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
 
 from faces.images import ImageError, read_rgb
+from faces.photos.estimates import FaceEstimate
 from keras_impl.web.refusals import UNEXPECTED, Refused, busy
-from keras_impl.web.server import PREDICTION_THREAD
 
 MAX_WAITING = 8
 MAX_PIXELS = 50_000_000
+THREAD = "prediction"  # how the name of the thread begins
 
 _log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 
 class PhotoWorker:
     """Decodes pictures and finds and estimates their faces, one after the other.
 
     Args:
-        photos: `keras_impl.photos.PhotoPredictor`.
+        photos: `keras_impl.photos.PhotoPredictor`, or another function of an RGB picture, uint8 (H, W, 3).
         max_waiting: how many pictures may wait for the one that is looked at.
     """
 
-    def __init__(self, photos, *, max_waiting=MAX_WAITING):
+    def __init__(self, photos: Callable[[np.ndarray], list[FaceEstimate]], *, max_waiting: int = MAX_WAITING) -> None:
         self.photos = photos
         self._thread = _make_thread()
         self._places, self._taken = max_waiting + 1, 0
 
     @property
-    def waiting(self):
+    def waiting(self) -> int:
         """How many pictures wait."""
         return max(0, self._taken - 1)
 
-    async def run(self, describe, data):
+    async def run(self, describe: Callable[[np.ndarray, list[FaceEstimate]], Answer], data: bytes) -> Answer:
         """`describe(image, estimates)` of an encoded picture, made in the thread.
 
         Args:
-            describe: function of an RGB picture, uint8 (H, W, 3), and its list of FaceEstimate.
+            describe: function of an RGB picture, uint8 (H, W, 3), and its faces.
             data: bytes of the picture.
 
         Raises:
@@ -50,12 +57,12 @@ class PhotoWorker:
         finally:
             self._taken -= 1
 
-    def close(self):
+    def close(self) -> None:
         """Drop what waits, without waiting for what is being looked at; a later picture starts another thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._thread = _make_thread()
 
-    def _work(self, describe, data):
+    def _work(self, describe: Callable[[np.ndarray, list[FaceEstimate]], Answer], data: bytes) -> Answer:
         image = _decode(data)
         try:
             return describe(image, self.photos(image))
@@ -64,11 +71,19 @@ class PhotoWorker:
             raise Refused(500, UNEXPECTED) from None
 
 
-def _make_thread():
-    return ThreadPoolExecutor(1, thread_name_prefix=PREDICTION_THREAD)
+def is_predicting(seconds: float) -> bool:
+    """Whether something is still looked at after so many seconds."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD)]
+    for thread in threads:
+        thread.join(seconds)
+    return any(thread.is_alive() for thread in threads)
 
 
-def _decode(data):
+def _make_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix=THREAD)
+
+
+def _decode(data: bytes) -> np.ndarray:
     try:
         return read_rgb(data, max_pixels=MAX_PIXELS)
     except ImageError as error:

@@ -38,7 +38,7 @@ def photos(load_photos):
 
 @pytest.fixture(scope="session")
 def app(photos):
-    from keras_impl.web import build_app
+    from keras_impl.web.app import build_app
 
     return build_app(photos, max_upload_mb=1)
 

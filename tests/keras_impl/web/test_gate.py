@@ -8,7 +8,7 @@ import time
 import pytest
 import uvicorn
 
-from keras_impl.web import connection, gate, uploads
+from keras_impl.web import connection, gate
 from keras_impl.web.connection import Connection
 from keras_impl.web.refusals import Refused, refusal_response
 
@@ -70,10 +70,6 @@ async def never():
 )
 def test_body_is_counted_as_it_comes(messages, status):
     assert ask(messages) == status
-
-
-def test_other_bodies_are_small():
-    assert ask([chunk(gate.MAX_MESSAGE + 1)], path="/gradio_api/run/predict", max_bytes=10**9) == 413
 
 
 @pytest.mark.parametrize(
@@ -169,36 +165,3 @@ def test_answer_is_waited_for_and_another_request_too(address):
         client.sendall(b"GET / HT")
         client.recv(1000)
         assert is_closed_within(client, 5)
-
-
-# === Uploads ===
-
-
-def test_uploads_are_forgotten_when_taken_and_in_time(monkeypatch):
-    monkeypatch.setattr(uploads, "KEPT_SECONDS", 0.2)
-
-    async def main():
-        kept = uploads.Uploads()
-        first, second = kept.put(b"a"), kept.put(b"b")
-        assert len({first, second, kept.put(b"a")}) == 3
-        assert kept.take(first) == b"a"
-        assert kept.take(first) is None
-        assert first in kept
-        assert kept.take("unknown") is None
-        await asyncio.sleep(0.4)
-        assert first not in kept
-        assert kept.take(second) is None
-
-    asyncio.run(main())
-
-
-def test_uploads_are_bounded():
-    async def main():
-        kept = uploads.Uploads()
-        tokens = [kept.put(b"a") for _ in range(uploads.MAX_KEPT + 1)]
-        with pytest.raises(Refused, match="Too many pictures"):
-            kept.take(tokens[-1])
-        assert kept.take(tokens[0]) == b"a"
-        assert kept.take(kept.put(b"b")) == b"b"
-
-    asyncio.run(main())
