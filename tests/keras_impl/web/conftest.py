@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import httpx
 import pytest
 from PIL import Image
+
+from tests.browsing import open_browser
+from tests.keras_impl.web.web_browser import MILLISECONDS
+from tests.keras_impl.web.web_pictures import encoded, portrait
 
 ROOT = Path(__file__).resolve().parents[3]
 CHECKPOINT = ROOT / "pretrained" / "face_age_gender.keras"
@@ -112,3 +117,58 @@ def http(server):
     """HTTP client of the running server."""
     with httpx.Client(base_url=server.address, timeout=60, trust_env=False) as client:
         yield client
+
+
+# === In a browser ===
+
+
+@pytest.fixture(scope="session")
+def camera(tmp_path_factory):
+    """What the browser's camera shows: a drawn face, as a film of one picture."""
+    path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    picture = cv2.copyMakeBorder(portrait(size=400), 40, 40, 120, 120, cv2.BORDER_REPLICATE)
+    path.write_bytes(encoded(picture, "JPEG") * 3)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(camera):
+    options = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}")
+    with open_browser(*options) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def portrait_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "portrait.png"
+    path.write_bytes(encoded(portrait()))
+    return path
+
+
+@pytest.fixture
+def opened(browser, server):
+    """fn(width, scheme, **options) -> the page; in the end nothing has gone wrong and nothing was asked of others."""
+    contexts, troubles = [], []
+
+    def watch(page):
+        page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda request: None if own(request.url) else troubles.append(request.url[:200]))
+
+    def own(url):
+        return url.startswith((server.address, "data:", f"blob:{server.address}"))
+
+    def open_page(width=1280, scheme="light", **options):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(MILLISECONDS)
+        watch(page)
+        page.troubles = troubles
+        page.goto(server.address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []

@@ -1,37 +1,14 @@
-"""The page in a browser: pictures in, answers out, by mouse, keyboard, clipboard and camera; nothing from elsewhere."""
+"""The page in a browser: pictures in, answers out, by mouse, clipboard and camera; nothing from elsewhere."""
 
 import base64
 import json
-import time
 
-import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.browsing import contrast, luminance, open_browser
+from tests.keras_impl.web.web_browser import answer_to, choose, status_of, wait_until
 from tests.keras_impl.web.web_pictures import encoded, portrait
 
-WIDTHS = (360, 1280)
-SCHEMES = ("light", "dark")
-SECONDS = 60_000  # milliseconds that an answer may take on a busy machine
-
-STICKING_OUT = """() => [...document.body.querySelectorAll('*')]
-    .filter(element => !element.closest('svg *') && element.checkVisibility())
-    .filter(element => {
-        const box = element.getBoundingClientRect();
-        return box.width > 1 && (box.left < -0.5 || box.right > innerWidth + 0.5);
-    })
-    .map(element => element.outerHTML.slice(0, 80))"""
-# Colours "rgb(r, g, b)" of the visible texts below a selector, and of what lies behind them.
-COLOURS = """selector => [...document.querySelectorAll(selector)]
-    .filter(element => element.checkVisibility() && element.innerText.trim())
-    .map(element => {
-        let behind = element;
-        while (behind.parentElement && getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)')
-            behind = behind.parentElement;
-        return [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
-    })"""
 PASTE = """encoded => {
     const bytes = Uint8Array.from(atob(encoded), letter => letter.charCodeAt(0));
     const pasted = new DataTransfer();
@@ -79,82 +56,6 @@ ATTEMPTS = """() => {
         try { new Function('window.injected = true')(); } catch {}
     }, 100);
 }"""
-
-
-@pytest.fixture(scope="module")
-def camera(tmp_path_factory):
-    """What the browser's camera shows: a drawn face, as a film of one picture."""
-    path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    picture = cv2.copyMakeBorder(portrait(size=400), 40, 40, 120, 120, cv2.BORDER_REPLICATE)
-    path.write_bytes(encoded(picture, "JPEG") * 3)
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser(camera):
-    options = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}")
-    with open_browser(*options) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def portrait_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pictures") / "portrait.png"
-    path.write_bytes(encoded(portrait()))
-    return path
-
-
-@pytest.fixture
-def opened(browser, server):
-    """fn(width, scheme, **options) -> the page; in the end nothing has gone wrong and nothing was asked of others."""
-    contexts, troubles = [], []
-
-    def watch(page):
-        page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda request: None if own(request.url) else troubles.append(request.url[:200]))
-
-    def own(url):
-        return url.startswith((server.address, "data:", f"blob:{server.address}"))
-
-    def open_page(width=1280, scheme="light", **options):
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(SECONDS)
-        watch(page)
-        page.troubles = troubles
-        page.goto(server.address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
-
-
-def choose(page, path):
-    page.set_input_files("#file", path)
-
-
-def answer_to(page, path):
-    """Choose a file; returns the page when it shows the answer."""
-    choose(page, path)
-    page.wait_for_selector("#answer")
-    return page
-
-
-def status_of(page, words):
-    """The page's sentence when it holds these words."""
-    return page.locator("#status", has_text=words).inner_text()
-
-
-def wait_until(page, expression):
-    """Playwright would ask again from inside the page, as a text that the page's policy does not let run."""
-    end = time.monotonic() + SECONDS / 1000
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, expression
-        time.sleep(0.05)
 
 
 # === Pictures in, answers out ===
@@ -322,78 +223,7 @@ def test_camera_denied(opened, portrait_file):
     assert page.inner_text("#notice") == ""
 
 
-# === For everybody ===
-
-
-def test_keyboard_alone(opened, portrait_file):
-    page = opened()
-    # The page is told early that its files are chosen here: just before the key would be too late at times.
-    page.on("filechooser", lambda chooser: chooser.set_files(portrait_file))
-    page.wait_for_load_state("networkidle")
-    reached = []
-    for _ in range(4):
-        page.keyboard.press("Tab")
-        # The file's field is seen by its label.
-        name, style, width = page.evaluate(
-            "(element => [element.innerText, getComputedStyle(element).outlineStyle,"
-            " parseFloat(getComputedStyle(element).outlineWidth)])"
-            "(document.activeElement.labels?.[0] ?? document.activeElement)"
-        )
-        reached.append(name)
-        assert (style, width) == ("solid", 3)
-    assert reached == ["Choose a picture", "Camera", "Paste", "openapi.json"]
-    for _ in range(3):
-        page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#answer")
-    wait_until(page, "document.activeElement.id === 'answer'")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.innerText") == "Download JSON"
-    with page.expect_download():
-        page.keyboard.press("Enter")
-
-
-def test_readers_of_screens(opened, portrait_file):
-    page = answer_to(opened(), portrait_file)
-    live = page.evaluate("(({ role, ariaLive }) => [role, ariaLive])(document.querySelector('#status'))")
-    assert live == ["status", "polite"]
-    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(heading => heading.tagName)")
-    assert levels == ["H1", "H2", "H3", "H2"]
-    unnamed = page.evaluate(
-        "[...document.querySelectorAll('button, a, input')].filter(element => element.checkVisibility())"
-        ".filter(element => !(element.labels?.[0] ?? element).innerText.trim()).length"
-    )
-    assert unnamed == 0
-    assert page.get_attribute("#result img", "alt")
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_fits(opened, portrait_file, width, tmp_path):
-    page = opened(width)
-    for answered in (False, True):
-        if answered:
-            answer_to(page, portrait_file)
-        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
-        assert page.evaluate(STICKING_OUT) == []
-    assert page.evaluate("document.querySelector('#result .card').getBoundingClientRect().width") > 200
-    page.screenshot(path=tmp_path / "page.png", full_page=True)
-    with Image.open(tmp_path / "page.png") as shot:
-        assert shot.width == width
-        assert len(shot.convert("RGB").getcolors(1 << 24)) > 1000
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_contrast(opened, portrait_file, tmp_path, scheme):
-    page = answer_to(opened(scheme=scheme), portrait_file)
-    (tmp_path / "notes.txt").write_text("hello")
-    choose(page, tmp_path / "notes.txt")
-    page.wait_for_selector("#notice:not(:empty)")
-    for selector in ("h1", "h2", "h3", "p", ".button", "button", ".card p", ".note", "a", "#notice", "code"):
-        colours = page.evaluate(COLOURS, selector)
-        assert colours, selector
-        assert min(map(contrast, colours)) >= 4.5, selector
-    page_colour = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert page_colour == 1 if scheme == "light" else page_colour < 0.02
+# === What it may do ===
 
 
 def test_nothing_can_leave_and_nothing_else_can_run(opened):
