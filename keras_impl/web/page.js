@@ -123,6 +123,7 @@ const takePicture = () => {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
   canvas.getContext("2d").drawImage(video, 0, 0);
+  closeCamera();
   const type = "image/jpeg";
   canvas.toBlob((picture) => look(new File([picture], "camera.jpg", { type })), type, 0.95);
 };

@@ -122,7 +122,7 @@ def http(server):
 # === In a browser ===
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def camera(tmp_path_factory):
     """What the browser's camera shows: a drawn face, as a film of one picture."""
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
@@ -131,14 +131,15 @@ def camera(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(camera):
+    """Of one module only: while it is open, its event loop is in the way of every other."""
     options = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}")
     with open_browser(*options) as browser:
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def portrait_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("pictures") / "portrait.png"
     path.write_bytes(encoded(portrait()))

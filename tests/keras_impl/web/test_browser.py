@@ -193,7 +193,8 @@ def test_camera(opened):
         page.click("text=Camera")
         wait_until(page, "document.querySelector('video').videoWidth > 0")
         assert page.evaluate("document.activeElement.innerText") == "Take the picture"
-        page.click("text=Take the picture")
+        with page.expect_response(lambda response: response.request.method == "POST"):
+            page.click("text=Take the picture")
         page.wait_for_selector("#answer")
         assert status_of(page, "found") == "1 face found."
         assert page.is_visible("#picture") and page.is_hidden("#camera")
