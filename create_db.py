@@ -11,13 +11,12 @@ python create_db.py --db csv --csv labels.csv --root folder_of_images
 
 import argparse
 import inspect
-import os
 import textwrap
 from pathlib import Path
 
 from faces.datasets import DATASETS
 from faces.detection import DETECTORS
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.files import write_csv
 from faces.ingest.crops import DETECTOR
 from faces.ingest.packed import FOLDER, pack_path
@@ -25,6 +24,7 @@ from faces.ingest.packing import pack_faces, require_folder
 from faces.ingest.tables import images_root, ingest
 from faces.label_files.label_table import write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
+from faces.startup import run_main
 
 LINE_WIDTH = 110
 LABEL_WIDTH = 18
@@ -42,8 +42,6 @@ def main(arguments=None):
     packs = {size: pack_path(arguments.db, size, arguments.packed_dir) for size in arguments.pack}
     for pack in packs.values():
         require_folder(pack)
-    # The face detector runs on TensorFlow, which prints notes at its start.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     cut = {name: getattr(arguments, name) for name in ("crop", "margin", "detector")}
     table, rejected = ingest(arguments.db, arguments.root, **cut, **options)
     print_summary(table, rejected)

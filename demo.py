@@ -7,7 +7,6 @@ python demo.py --web
 """
 
 import argparse
-import os
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -17,14 +16,14 @@ import numpy as np
 
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, try_detector
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.photos.folder import TABLE, annotate_folder, list_photos
+from faces.startup import add_checkpoint_option, require_checkpoint, run_main
 from faces.video.annotation import annotate_video
 from faces.video.frames import FrameSource
 from faces.video.recording import VideoRecorder
 from faces.video.webcam import Window, require_display, watch
 
-CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
 # The defaults of options that one mode alone knows.
 VIDEO = {"every": 1}
 WEB = {"host": "127.0.0.1", "port": 7860, "max_upload_mb": 20, "open_browser": False}
@@ -55,7 +54,7 @@ def _parse(arguments):
     parser.add_argument(
         "--output_dir", type=Path, default=None, help="default: runs/demo_<time>; records a camera only if you give it"
     )
-    parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
+    add_checkpoint_option(parser)
     parser.add_argument(
         "--detector", default="mtcnn", help=f"{', '.join(DETECTORS)}, or module:function or file.py:function"
     )
@@ -89,11 +88,7 @@ def _check(options, mode):
         raise UserError(f"--margin must be 0 to {MAX_MARGIN}. Received: {options.margin}")
     if not 0 <= options.min_confidence <= 1:
         raise UserError(f"--min_confidence must be 0 to 1. Received: {options.min_confidence}")
-    if not options.checkpoint.is_file():
-        raise UserError(
-            f"There is no checkpoint {options.checkpoint}. Train one with `python train.py` and name its model.keras "
-            "with --checkpoint"
-        )
+    require_checkpoint(options.checkpoint)
     # mtcnn is a framework itself, and works wherever it is installed.
     if options.detector != "mtcnn":
         try_detector(options.detector)
@@ -178,8 +173,6 @@ def _output_dir(options):
 
 
 def _load_predictor(options):
-    # TensorFlow's notices about the machine are no news to somebody who wants to see faces.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from keras_impl.photos import PhotoPredictor
 
     return PhotoPredictor.load(

@@ -6,18 +6,16 @@ python evaluate.py --checkpoint A.keras --db utkface --calibrate    store 90 % a
 """
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
 from faces.datasets import DATASETS
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.labels import SPLITS
 from faces.splits.protocols import PROTOCOLS
+from faces.startup import SHIPPED_CHECKPOINT, require_checkpoint, run_main
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-DEFAULT_CHECKPOINT = "pretrained/face_age_gender.keras"
 WIDER_PARTS = ("unseen", "all")
 COUNTS = ("batch_size", "bootstrap", "limit")
 
@@ -27,7 +25,7 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         *("--checkpoint", "--weight_file"),
         nargs="+",
-        default=[DEFAULT_CHECKPOINT],
+        default=[SHIPPED_CHECKPOINT],
         help="a .keras file of train.py; give several to compare them pair by pair",
     )
     parser.add_argument("--db", default="sample", help=f"data set: {', '.join(DATASETS)}")
@@ -71,8 +69,7 @@ def main(arguments=None):
     if arguments.calibrate is not None and not 0 < arguments.calibrate < 1:
         raise UserError(f"--calibrate needs a coverage between 0 and 1. Received: {arguments.calibrate}")
     for checkpoint in arguments.checkpoint:
-        if not Path(checkpoint).is_file():
-            raise UserError(f"The checkpoint {checkpoint} does not exist. Train one: python train.py")
+        require_checkpoint(checkpoint)
     from keras_impl.evaluation.reports import (
         Rows,
         evaluate_checkpoints,

@@ -7,7 +7,7 @@ Add any argument of evaluate.py; --split test takes the 1,978 test images.
 import sys
 
 from evaluate import main
-from faces.errors import run_main
+from faces.startup import run_main
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]

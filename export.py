@@ -6,24 +6,21 @@ python export.py --format openvino --output model.xml --db utkface     compare o
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from faces.errors import UserError, run_main
+from faces.errors import UserError
+from faces.startup import add_checkpoint_option, require_checkpoint, run_main
 from keras_impl.export.formats import FORMATS, require_packages
 from keras_impl.export.output import check_output
 from keras_impl.export.quiet import quiet
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
 
 
 def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
+    add_checkpoint_option(parser)
     parser.add_argument("--format", required=True, choices=FORMATS, help="file format that the runtime reads")
     parser.add_argument(
         "--output",
@@ -49,8 +46,7 @@ def main(arguments=None):
     options = parse_arguments(arguments)
     if options.limit < 1:
         raise UserError(f"--limit must be at least 1. Received: {options.limit}")
-    if not options.checkpoint.is_file():
-        raise UserError(f"There is no checkpoint {options.checkpoint}. Train one: python train.py")
+    require_checkpoint(options.checkpoint)
     check_output(options.output, options.format)
     require_packages(options.format)
     with quiet():  # TensorFlow's notices about the machine

@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, NO_FACE, try_detector
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.photos.paths import STDIN, check_paths, list_pictures, without_done
 from faces.photos.rows import FORMATS, RowStream, check_output, choose_format, open_rows
 from faces.photos.streaming import stream_estimates
+from faces.startup import add_checkpoint_option, require_checkpoint, run_main
 
-CHECKPOINT = Path(__file__).resolve().parent / "pretrained" / "face_age_gender.keras"
 DETECTION = ("detector", "margin", "min_confidence")
 
 
@@ -59,7 +59,7 @@ def parse_arguments(arguments=None):
         "--crops", action="store_true", help="the pictures are face crops: do not look for faces in them"
     )
     parser.add_argument("--root", help="folder that the paths in lists start from; default: the folder of each list")
-    parser.add_argument("--checkpoint", "--weight_file", type=Path, default=CHECKPOINT, help="a trained .keras file")
+    add_checkpoint_option(parser)
     parser.add_argument("--detector", help=f"{', '.join(DETECTORS)}, or module:function; default: mtcnn")
     parser.add_argument("--margin", type=float, help="share of the box added on each side; default: the checkpoint's")
     parser.add_argument("--min_confidence", type=float, help="leave out less certain faces; default: 0.9")
@@ -93,14 +93,11 @@ def check(options):
             raise UserError(f"--output {options.output} is one of the lists to read.")
     elif options.resume or options.overwrite:
         raise UserError("--resume and --overwrite need a file: --output FILE")
-    if not options.checkpoint.is_file():
-        raise UserError(f"There is no checkpoint {options.checkpoint}. Train one: python train.py")
+    require_checkpoint(options.checkpoint)
 
 
 def load_photos(options):
     """The PhotoPredictor, its detector tried out."""
-    # TensorFlow's notices about the machine are no news to somebody who wants to see faces.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     chosen = {name: getattr(options, name) for name in DETECTION if getattr(options, name) is not None}
     if not options.crops:
         try_detector(chosen.get("detector", "mtcnn"))

@@ -11,9 +11,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from faces.errors import UserError, run_main
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from faces.errors import UserError, one_line
+from faces.startup import run_main
 
 
 @hydra.main(version_base="1.3", config_path="src", config_name="config")
@@ -36,12 +35,12 @@ def main():
     try:
         train()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_one_line(error)) from error
+        raise UserError(_explain(error)) from error
 
 
-def _one_line(error):
+def _explain(error):
     """Hydra's message on one line; for an unknown key also the known keys of its section."""
-    message = " ".join(str(error).split())
+    message = one_line(error, kind=False)
     unknown = re.search(r"Could not override '([\w.]+)'", message)
     if unknown is None:
         return message

@@ -19,7 +19,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from faces.errors import UserError
+from faces.errors import UserError, first_line
 
 ROOT = Path(__file__).resolve().parents[1]
 IDLE_SHARE = 0.05  # of one core, below which the background threads of a process count as asleep
@@ -106,13 +106,13 @@ def serve(prepare):
         try:
             first, answer = prepare()
         except Exception as error:
-            return _reply(channel, error=_one_line(error))
+            return _reply(channel, error=_shown(error))
         _reply(channel, answer=first)
         for line in sys.stdin:
             try:
                 reply = {"answer": answer(**json.loads(line))}
             except Exception as error:
-                reply = {"error": _one_line(error)}
+                reply = {"error": _shown(error)}
             settle()
             _reply(channel, **reply)
 
@@ -121,10 +121,9 @@ def _reply(channel, **reply):
     print(json.dumps(reply), file=channel, flush=True)
 
 
-def _one_line(error):
+def _shown(error):
     traceback.print_exc()
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:300]
+    return f"{type(error).__name__}: {first_line(error)}"[:300]
 
 
 def settle():

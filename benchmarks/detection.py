@@ -12,7 +12,6 @@ margin of a data card is meant. The median margin, and how far the faces are fro
 """
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -25,10 +24,11 @@ from faces.alignment import cut_box, fit_similarity
 from faces.datasets import DATASETS
 from faces.datasets.fgnet import read_points
 from faces.detection import DETECTORS, YUNET_FILE, detect_faces
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.images import read_rgb
 from faces.ingest.crops import main_face
 from faces.label_files.data_folder import list_images
+from faces.startup import run_main
 
 PUPILS = (31, 36)  # numbers of FG-NET's landmarks, which are not those of iBUG's scheme
 MARGIN = 0.4
@@ -137,7 +137,6 @@ def table_text(rows):
 def main(arguments=None):
     arguments = parse_arguments(arguments)
     # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     detectors = arguments.detector or [name for name in DETECTORS if name != "yunet" or YUNET_FILE.is_file()]
     if arguments.crops:
         for folder in arguments.crops:

@@ -22,9 +22,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.labels import GENDERS
 from faces.report.evaluation import evaluate_columns
+from faces.startup import run_main
 
 SECONDS, GIBIBYTES = 10, 1
 

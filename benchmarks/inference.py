@@ -32,10 +32,9 @@ from benchmarks.competitors import (
     take_turns,
 )
 from benchmarks.training_nets import net_of_checkpoint
-from faces.errors import run_main
 from faces.files import make_folder, write_csv, write_json, write_text
+from faces.startup import SHIPPED_CHECKPOINT, run_main
 
-CHECKPOINT = ROOT / "pretrained" / "face_age_gender.keras"
 # Name -> (format of export.py, ending of the file, further words of the command).
 EXPORTS = {
     "onnx": ("onnx", ".onnx", []),
@@ -75,7 +74,7 @@ def main():
 
 def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED_CHECKPOINT)
     parser.add_argument("--formats", nargs="+", choices=EXPORTS, default=list(EXPORTS), metavar="FORMAT")
     parser.add_argument("--db", help="data set that export.py compares on (default: its own choice)")
     parser.add_argument("--batch", type=int, default=64, help="faces a batch, for the throughput")
@@ -133,7 +132,7 @@ def measure(arguments, files, size, log):
     return measured, facts, failed | broken
 
 
-ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def turn(competitor, arguments):

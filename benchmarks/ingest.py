@@ -16,10 +16,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faces.datasets import DATASETS
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.tables import ingest
 from faces.label_files.data_folder import list_images
+from faces.startup import run_main
 
 
 def parse_arguments():

@@ -15,13 +15,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from faces.startup import run_main
+
+# isort: split
 
 import keras
 import numpy as np
 
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.labels import MAX_AGE, MIN_AGE
 from keras_impl.heads import HEADS
 from keras_impl.methods import METHODS, fitted_settings, split_settings

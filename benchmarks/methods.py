@@ -15,13 +15,15 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from faces.startup import run_main
+
+# isort: split
 
 import numpy as np
 import pandas as pd
 
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.files import make_folder, write_csv, write_figure, write_json, write_text
 from faces.intervals import paired_bootstrap_difference
 from faces.report.metrics import METRICS, headlines

@@ -20,14 +20,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from faces.startup import SHIPPED_CHECKPOINT, run_main
+
+# isort: split
 
 import keras
 import numpy as np
 from PIL import Image
 
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.images import read_rgb, resize_rgb
 from faces.label_files.data_folder import list_images
 from faces.photos.paths import list_pictures
@@ -37,7 +39,6 @@ from faces.sample import make_sample
 from keras_impl.photos import PhotoPredictor
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKPOINT = ROOT / "pretrained" / "face_age_gender.keras"
 UTKFACE = ROOT / "data" / "UTKFace"
 BATCH = 64
 FILES, MEMORY, GROWTH = 0.90, 0.95, 1.05  # targets
@@ -51,7 +52,7 @@ def main():
         crops = crop_files(Path(folder), arguments.crops)
         photos = photo_files(Path(folder), arguments.photos, crops)
         print(f"{len(crops)} crops, {len(photos)} photos, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-        bench = Bench(PhotoPredictor.load(CHECKPOINT), Path(folder) / "rows.csv")
+        bench = Bench(PhotoPredictor.load(SHIPPED_CHECKPOINT), Path(folder) / "rows.csv")
         met = [compare_files(bench, crops, arguments.rounds), compare_memory(bench, crops, arguments.rounds)]
         share_of_stages(bench, photos, max(1, arguments.rounds // 3))
         if arguments.rows:
@@ -248,7 +249,7 @@ def compare_resident(paths, folder, rows):
 
 def resident_after(listed, rows):
     """Resident MiB of this process after a fifth of the rows of a list of crops, and after all."""
-    sizes, photos = [], PhotoPredictor.load(CHECKPOINT)
+    sizes, photos = [], PhotoPredictor.load(SHIPPED_CHECKPOINT)
     with open_rows(listed.with_suffix(".out.csv"), "csv") as table:
         results = stream_estimates(list_pictures([listed]), photos, crops=True)
         for number, result in enumerate(results, 1):

@@ -27,7 +27,8 @@ from benchmarks.competitors import (
     take_turns,
 )
 from benchmarks.training_nets import NETS, Net, our_model
-from faces.errors import UserError, run_main
+from faces.errors import UserError
+from faces.startup import run_main
 
 DEFAULT = ["MobileNetV3Small-96", "FaceResNet10-96"]
 BASE = "as train.py"

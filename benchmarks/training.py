@@ -43,14 +43,14 @@ from benchmarks.competitors import (
 )
 from benchmarks.training_nets import GPU_NETS, NETS, net_of_checkpoint
 from benchmarks.training_report import check_goals, make_table, write_reports
-from faces.errors import UserError, run_main
+from faces.errors import UserError
 from faces.files import make_folder
 from faces.ingest.packing import pack_faces
 from faces.label_files.data_folder import list_images
 from faces.sample import make_sample
+from faces.startup import SHIPPED_CHECKPOINT, run_main
 
 UTKFACE = ROOT / "data" / "UTKFace"
-CHECKPOINT = ROOT / "pretrained" / "face_age_gender.keras"
 LEFT_OUT = "left out"
 SMALL = 128  # pixels; larger nets are measured on fewer inputs
 WARM_STEPS = 12  # more than the longest queue of finished batches (10, of a PyDataset), which a turn must use up first
@@ -111,8 +111,8 @@ def parse_arguments(arguments=None):
 def choose_nets(arguments, gpu):
     """The Nets to measure; UserError for an unknown name, or fewer faces than a batch has."""
     known = dict(GPU_NETS if gpu else NETS)
-    if not gpu and CHECKPOINT.is_file():
-        shipped = net_of_checkpoint(CHECKPOINT)
+    if not gpu and SHIPPED_CHECKPOINT.is_file():
+        shipped = net_of_checkpoint(SHIPPED_CHECKPOINT)
         known.setdefault(shipped.name, shipped)
     names = arguments.nets or list(known)
     if unknown := [name for name in names if name not in known]:
@@ -259,7 +259,7 @@ def environment(gpu):
     """Environment of a competitor's process."""
     if gpu:
         return {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "jax")}
-    return {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    return {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def turn_length(seconds, turn_seconds, waits):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from faces.errors import UserError
+from faces.errors import UserError, first_line
 from keras_impl.model import FaceModel
 
 COPIED_BYTES = 1 << 20  # at once
@@ -81,7 +81,7 @@ def load_model(path):
     except UserError:
         raise
     except Exception as error:  # Keras raises many types for a file it cannot rebuild; each means the same to a user.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(f"{path} is not a checkpoint that this version can load: {reason}") from error
     if not isinstance(model, FaceModel):
         raise UserError(f"{path} is a Keras model, but not a checkpoint of this program ({type(model).__name__}).")

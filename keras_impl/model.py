@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops
 
-from faces.errors import UserError
+from faces.errors import UserError, first_line
 from faces.labels import AGE_COLUMNS, GENDERS, MAX_AGE, MIN_AGE, OUTPUTS
 from keras_impl import losses, metrics
 from keras_impl.backbones import build_backbone, set_batch_norm_momentum
@@ -337,7 +337,7 @@ def _try_age_loss(model):
     try:
         model.age_loss(columns, model.age_head(features))
     except (TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"A parameter of method {model.method} is wrong: {reason}") from error
 
 

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from create_db import main
 from faces.datasets import DATASETS
-from faces.errors import run_main
+from faces.startup import run_main
 
 SCRIPT = Path(__file__).resolve().parents[1] / "create_db.py"
 

@@ -215,7 +215,7 @@ def test_damaged_checkpoint_is_refused(tmp_path):
 
 def test_bad_argument_exits_with_2_and_one_line_before_a_framework_loads(tmp_path):
     code = (
-        "import sys, demo\nfrom faces.errors import run_main\n"
+        "import sys, demo\nfrom faces.startup import run_main\n"
         "try:\n    run_main(demo.main)\n"
         "finally:\n    print(sorted({'keras', 'tensorflow', 'torch'} & set(sys.modules)))"
     )

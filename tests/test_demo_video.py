@@ -17,6 +17,7 @@ import pytest
 import demo
 from faces.errors import UserError
 from faces.images import read_rgb
+from faces.startup import SHIPPED_CHECKPOINT
 from keras_impl.photos import PhotoPredictor
 from tests import films
 from tests.displays import virtual_display
@@ -52,7 +53,7 @@ def test_video(film, annotated):
     assert len(frames) == len(rows) == 12
     assert {row["track"] for row in rows} == {"1"}
     # The ages are running means of those of the single frames, all detections being equally sure.
-    photos = PhotoPredictor.load(demo.CHECKPOINT, detector=DETECTOR)
+    photos = PhotoPredictor.load(SHIPPED_CHECKPOINT, detector=DETECTOR)
     single = [photos(frame)[0] for frame in films.read_film(film)[0]]
     ages = np.array([estimate.age for estimate in single])
     np.testing.assert_allclose([float(row["age"]) for row in rows], ages.cumsum() / np.arange(1, 13), atol=0.02)
@@ -65,7 +66,7 @@ def test_video(film, annotated):
 
 def test_options_reach_the_model(film, annotated, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    options = ["--detector", DETECTOR, "--margin", "0.6", "--every", "4", "--weight_file", str(demo.CHECKPOINT)]
+    options = ["--detector", DETECTOR, "--margin", "0.6", "--every", "4", "--weight_file", str(SHIPPED_CHECKPOINT)]
     video = demo.main(["--video", str(film), *options])
     assert video.parent.parent == Path("runs")
     rows = read_rows(video.with_suffix(".csv"))
@@ -150,7 +151,7 @@ def test_photographs_as_a_film(tmp_path):
     assert all(last < 10 or first >= 10 for first, last in spans), spans
     assert sum(first >= 10 for first, _ in spans) == 1
     assert 2 <= sum(last < 10 for _, last in spans) <= 3
-    single = PhotoPredictor.load(demo.CHECKPOINT)(views[-1])[0]
+    single = PhotoPredictor.load(SHIPPED_CHECKPOINT)(views[-1])[0]
     assert float(rows[-1]["age"]) == pytest.approx(single.age, abs=4)
 
 
@@ -191,11 +192,11 @@ def test_options_of_the_web_page_reach_it(monkeypatch):
     monkeypatch.setattr(web, "serve", lambda *args, **kwargs: given.update(takes.bind(*args, **kwargs).arguments))
     common = {"detector": "mtcnn", "margin": None, "min_confidence": 0.9}
     assert demo.main(["--web"]) is None
-    assert given == {"checkpoint": demo.CHECKPOINT, **demo.WEB, **common}
+    assert given == {"checkpoint": SHIPPED_CHECKPOINT, **demo.WEB, **common}
     assert {name: takes.parameters[name].default for name in {**demo.WEB, **common}} == {**demo.WEB, **common}
     demo.main(["--web", "--host", "::1", "--port", "0", "--max_upload_mb", "2.5", "--open_browser", "--margin", "0.2"])
     changed = {"host": "::1", "port": 0, "max_upload_mb": 2.5, "open_browser": True, "margin": 0.2}
-    assert given == {"checkpoint": demo.CHECKPOINT, **common, **changed}
+    assert given == {"checkpoint": SHIPPED_CHECKPOINT, **common, **changed}
 
 
 # === Arguments ===

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 import evaluate
-from faces.errors import run_main
 from faces.images import read_rgb
 from faces.ingest.tables import ingest
 from faces.label_files.label_table import write_table
+from faces.startup import run_main
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "pretrained" / "face_age_gender.keras"
@@ -164,7 +164,7 @@ def test_limit_takes_that_many(tiny_run, evaluated):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--checkpoint", "gone.keras"], ["error: ", "gone.keras does not exist", "python train.py"]),
+        (["--checkpoint", "gone.keras"], ["error: ", "no checkpoint gone.keras", "python train.py"]),
         (["--checkpoint", "MODEL", "--db", "lagenda"], ["error: Unknown data set 'lagenda'", "sample", "morph"]),
         (
             ["--checkpoint", "MODEL", "--db", "utkface"],
@@ -176,7 +176,7 @@ def test_limit_takes_that_many(tiny_run, evaluated):
         (["--checkpoint", "MODEL", "--bootstrap", "-1"], ["error: --bootstrap must be at least 1", "-1"]),
         (["--checkpoint", "MODEL", "--limit", "0"], ["error: --limit must be at least 1", "0"]),
         (["--checkpoint", "MODEL", "--calibrate", "1.5"], ["error: --calibrate needs a coverage", "1.5"]),
-        (["--checkpoint", "MODEL", "gone.keras"], ["error: ", "gone.keras does not exist"]),
+        (["--checkpoint", "MODEL", "gone.keras"], ["error: ", "no checkpoint gone.keras"]),
     ],
 )
 def test_bad_argument(tiny_run, refused, arguments, parts):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import export
-from faces.errors import UserError, run_main
+from faces.errors import UserError
+from faces.startup import run_main
 from keras_impl.export import int8, verified
 from keras_impl.export import samples as samples_module
 from keras_impl.export.formats import FORMATS, require_packages

@@ -227,7 +227,7 @@ def test_bad_argument_is_refused(tmp_path, monkeypatch, pictures, arguments, mes
 def test_no_framework_is_loaded_before_the_arguments_are_checked(arguments, pictures):
     heavy = {"keras", "tensorflow", "torch", "pandas", "matplotlib", "pyarrow"}
     code = (
-        "import sys, predict\nfrom faces.errors import run_main\n"
+        "import sys, predict\nfrom faces.startup import run_main\n"
         f"try:\n    run_main(predict.main)\nfinally:\n    print('loaded', sorted({heavy} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, *arguments]

@@ -160,7 +160,7 @@ def test_forbidden_import_is_found(path, source):
     ("path", "source"),
     [
         ("train.py", "import hydra\nfrom omegaconf import OmegaConf\nfrom keras_impl.model import build_model"),
-        ("evaluate_appa_real.py", "import evaluate\nfrom faces.errors import run_main"),
+        ("evaluate_appa_real.py", "import evaluate\nfrom faces.startup import run_main"),
         ("keras_impl/input/tf_data.py", "def f():\n    import tensorflow as tf"),
         ("keras_impl/training/fit.py", "class C:\n    def f(self):\n        import wandb"),
         ("keras_impl/heads/ordinal.py", "from . import losses\nfrom .losses import mae\nimport keras, numpy, math"),
@@ -183,6 +183,21 @@ def test_files_are_short():
 
 def test_module_names_say_something():
     assert not [path for path in python_files() if Path(path).name in EMPTY_NAMES]
+
+
+def test_one_place_prepares_the_process_and_knows_the_shipped_model():
+    for words, owner in (("TF_CPP_MIN_LOG_LEVEL", "faces/startup.py"), ("face_age_gender.keras", "faces/startup.py")):
+        code = [path for path in python_files() if not path.startswith(("tests/", "parity_tests/"))]
+        strings = {path: _strings((ROOT / path).read_text(encoding="utf-8")) for path in code}
+        assert [path for path in code if any(text.endswith(words) for text in strings[path])] == [owner]
+
+
+def _strings(source):
+    return [
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
 
 
 def undocumented_keys(text):

@@ -276,7 +276,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import keras
-from faces.errors import run_main
+from faces.startup import run_main
 from keras_impl.checkpoint import load_model, save_model
 from keras_impl.model import FaceModel
 from keras_impl.heads import GenderHead

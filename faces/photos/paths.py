@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
 
-from faces.errors import UserError
+from faces.errors import UserError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 STDIN = "-"
@@ -220,7 +220,7 @@ def _read_parquet(path):
             for batch in file.iter_batches(batch_size=10_000, columns=[NAME_COLUMN]):
                 yield from (_text(path, name) for name in batch.column(0).to_pylist())
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UserError(f"{readable_name(path)}: expected a Parquet file. {str(error).splitlines()[0]}") from None
+        raise UserError(f"{readable_name(path)}: expected a Parquet file. {first_line(error)}") from None
 
 
 def _name_column(path, columns):

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from faces.errors import UserError
+from faces.errors import UserError, first_line
 from faces.photos.estimates import ROW_COLUMNS, Row
 
 TEXT_COLUMNS = ("img_path", "gender", "error")
@@ -135,7 +135,7 @@ def check_schema(path: Path) -> None:
     try:
         columns = tuple(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: expected a Parquet file. {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: expected a Parquet file. {first_line(error)}") from None
     if columns != ROW_COLUMNS:
         raise UserError(f"{path} has other columns. Expected: {', '.join(ROW_COLUMNS)}")
 

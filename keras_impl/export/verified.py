@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from faces.errors import UserError
+from faces.errors import UserError, first_line
 from faces.images import face_batches
 from keras_impl.checkpoint import load_model
 from keras_impl.export.agreement import require_agreement
@@ -104,5 +104,5 @@ def _conversion(name):
             f"The format {name} needs a package that cannot be imported ({error}): {REQUIREMENTS}"
         ) from error
     except Exception as error:  # each package raises its own types
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(f"The checkpoint cannot be exported to {name}, nothing was written: {reason}") from error

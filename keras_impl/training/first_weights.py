@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from faces.errors import UserError
+from faces.errors import UserError, one_line
 from keras_impl.checkpoint import load_model
 from keras_impl.model import build_model
 
@@ -34,7 +34,7 @@ def make_model(backbone, method, *, weights="auto", **settings):
     except UserError:
         raise
     except Exception as error:  # Keras wraps a failed download in a bare Exception
-        reason = " ".join(str(error).split())
+        reason = one_line(error, kind=False)
         if weights == "imagenet":
             raise UserError(f"The ImageNet weights of {backbone} cannot be had: {reason}") from error
     return build_model(backbone, method, **settings), f"from scratch, the ImageNet weights cannot be had ({reason})"
@@ -69,7 +69,7 @@ def _adapted(source, size, path):
         )
         adapted.set_weights(source.backbone.get_weights())
     except ValueError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error, kind=False)
         raise UserError(
             f"{path} learnt at {source.image_size} px and cannot go on at {size} px ({reason}). Set "
             f"model.img_size={source.image_size}"

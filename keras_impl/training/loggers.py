@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from faces.errors import UserError
+from faces.errors import UserError, one_line
 from faces.report.pictures.evaluation import plot_learning_curves
 
 
@@ -23,7 +23,7 @@ def wandb_callback(project, *, name, config, folder):
     try:
         run = wandb.init(project=project, name=name, config=config, dir=str(folder))
     except wandb.errors.Error as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error, kind=False)
         raise UserError(f"wandb.project is set, but wandb cannot start: {reason} Or set WANDB_MODE=offline.") from error
 
     class LogEpoch(keras.callbacks.Callback):

@@ -66,8 +66,6 @@ def serve(
 
 def _load_photos(checkpoint: str | Path, **options: str | float | None) -> "PhotoPredictor":
     """A PhotoPredictor that has predicted once: what is missing is told now, and the first picture does not wait."""
-    # TensorFlow's notices about the machine are no news to somebody who wants to see a page.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from keras_impl.photos import PhotoPredictor
 
     photos = PhotoPredictor.load(checkpoint, **options)

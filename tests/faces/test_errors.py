@@ -1,11 +1,8 @@
-"""What a user reads of an error, and the exit code of a script."""
-
-import subprocess
-import sys
+"""What a user reads of an error."""
 
 import pytest
 
-from faces.errors import UserError, one_line, run_main
+from faces.errors import UserError, first_line, one_line
 
 
 @pytest.mark.parametrize(
@@ -22,29 +19,13 @@ def test_error_is_one_line_of_text(error, line):
     line.encode("utf-8")
 
 
+def test_kind_is_left_out_where_the_sentence_tells_it():
+    assert one_line(RuntimeError("too\n dark"), kind=False) == "too dark"
+
+
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [(UserError("no such file"), 2, "error: no such file\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
+    ("error", "line"),
+    [(RuntimeError("\n too dark\nand much more"), "too dark"), (MemoryError(), "MemoryError"), (KeyError(" "), "' '")],
 )
-def test_script_ends_with_one_line_and_its_code(error, code, said, capsys):
-    def main():
-        raise error
-
-    with pytest.raises(SystemExit) as ended:
-        run_main(main)
-    assert ended.value.code == code and capsys.readouterr() == ("", said)
-
-
-def test_result_is_given_back_and_a_bug_keeps_its_traceback():
-    assert run_main(lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        run_main(lambda: 1 / 0)
-
-
-def test_reader_that_has_seen_enough_is_no_error():
-    code = "from faces.errors import run_main\nrun_main(lambda: [print('x' * 99) for _ in range(99_999)])"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.read(9)
-    process.stdout.close()
-    assert process.wait() == 1 and process.stderr.read() == b""
-    process.stderr.close()
+def test_first_line_of_a_long_message(error, line):
+    assert first_line(error) == line

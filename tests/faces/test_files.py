@@ -42,7 +42,7 @@ for letter in itertools.cycle(b"nm"):
 """
 FULL_DISK = """
 import resource, sys
-from faces.errors import run_main
+from faces.startup import run_main
 from faces.files import write_bytes
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 run_main(lambda: write_bytes(sys.argv[1], bytes(100_000)))

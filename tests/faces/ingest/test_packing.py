@@ -25,7 +25,7 @@ PACK_MANY = """
 import hashlib, resource, sys
 from pathlib import Path
 import pandas as pd
-from faces.errors import run_main
+from faces.startup import run_main
 from faces.ingest.packing import pack_faces
 folder, rows, limit = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -261,7 +261,7 @@ def test_full_disk_is_an_error_of_the_user(tmp_path):
     limit = path.stat().st_size // 2
     code = (
         "import sys; from pathlib import Path\n"
-        "from tests.faces.video import test_annotation; from faces.errors import run_main\n"
+        "from tests.faces.video import test_annotation; from faces.startup import run_main\n"
         "run_main(lambda: test_annotation.annotate(Path(sys.argv[1]), Path(sys.argv[2])))"
     )
     done = subprocess.run(

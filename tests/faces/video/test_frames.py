@@ -190,7 +190,7 @@ def test_frames_that_cannot_be_decoded(tmp_path, capfd):
 def test_missing_camera_is_one_clear_line():
     """In a process of its own: OpenCV is silenced before it has said anything."""
     code = (
-        "from faces.errors import run_main\nfrom faces.video.frames import FrameSource\n"
+        "from faces.startup import run_main\nfrom faces.video.frames import FrameSource\n"
         "run_main(lambda: FrameSource(987))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -285,7 +285,7 @@ def test_boxes_do_not_outlast_the_next_detection(monkeypatch, first, is_marked):
 
 
 def run_window(code, **environment):
-    code = f"from faces.errors import run_main\nfrom faces.video.webcam import *\nimport numpy as np\n{code}"
+    code = f"from faces.startup import run_main\nfrom faces.video.webcam import *\nimport numpy as np\n{code}"
     environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment)
 
