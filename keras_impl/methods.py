@@ -54,10 +54,17 @@ def fitted_settings(
         train_ages: (N,) years, NaN unknown.
         min_age: first age of the grid.
         max_age: last age of the grid.
+
+    Raises:
+        UserError: a parameter that the method does not have, or a value that it cannot use.
     """
+    split_settings(name, values)
     method = METHODS[name]
     if method.fit is None or np.isnan(train_ages).all():
         return {}, {}
-    fitted = method.fit(train_ages, min_age, max_age, **{**method.settings, **values})
+    try:
+        fitted = method.fit(train_ages, min_age, max_age, **{**method.settings, **values})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"A parameter of method {name} is wrong: {error}") from error
     loss = {key: value for key, value in fitted.items() if key in method.params}
     return loss, {key: value for key, value in fitted.items() if key not in loss}

@@ -22,7 +22,7 @@ from faces.report.metrics import TRAINING, metrics_in
 from faces.splits.draw import leak_report
 from faces.splits.protocols import Fold
 from keras_impl.checkpoint import load_model
-from keras_impl.configuration import Configuration, Method
+from keras_impl.configuration import Configuration
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.columns import prediction_columns
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
@@ -36,7 +36,7 @@ from keras_impl.input.face_data import (
 )
 from keras_impl.input.labels import Labels
 from keras_impl.input.parts import Part, divide_table, load_images
-from keras_impl.methods import fitted_settings, split_settings
+from keras_impl.methods import fitted_settings
 from keras_impl.model import FaceModel
 from keras_impl.training.first_weights import make_model
 from keras_impl.training.fit import fit
@@ -121,7 +121,9 @@ def _make_model(config: Configuration, data: FaceData, fold: Fold, train_labels:
     model, method = config.model, config.method
     loss_params, head_params = {}, {}
     if "age" in model.outputs:
-        loss_params, head_params = _fit_method(method, train_labels, model.min_age, model.max_age)
+        loss_params, head_params = fitted_settings(
+            method.name, method.params, train_labels.age[:, 0], model.min_age, model.max_age
+        )
     return make_model(
         model.model_name,
         method.name,
@@ -152,14 +154,6 @@ def _provenance(config: Configuration, data: FaceData, fold: Fold, train_labels:
         "versions": package_versions(),
         "trivial": trivial_predictions(train_labels),
     }
-
-
-def _fit_method(method: Method, train_labels: Labels, min_age: int, max_age: int) -> tuple[dict, dict]:
-    split_settings(method.name, method.params)  # unknown parameters end here
-    try:
-        return fitted_settings(method.name, method.params, train_labels.age[:, 0], min_age, max_age)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"A parameter of method {method.name} is wrong: {error}") from error
 
 
 def trivial_predictions(labels: Labels) -> dict[str, Any]:
