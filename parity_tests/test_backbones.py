@@ -20,10 +20,20 @@ pytestmark = [
 ]
 # The second size of a net is odd: "same" padding depends on the parity.
 FAST = {"MobileNetV3Small": (96, 65), "EfficientNetB0": (64,), "FaceResNet10": (64, 75), "ResNet50": (64, 75)}
-CASES = [(name, size) for name, sizes in FAST.items() for size in sizes]
 CHAOTIC = ("EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "MobileNetV3Large", "ResNet101", "ResNet152")
 SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
-CASES += [pytest.param(name, 64, marks=SLOW) for name in BACKBONES if name not in FAST]
+
+
+def names():
+    """Every backbone that has a twin, those of each test run first."""
+    return [*FAST, *(name for name in BACKBONES if name not in FAST)]
+
+
+def cases():
+    """(name, size) of every backbone that has a twin; those that are not FAST are slow."""
+    for name in names():
+        for size in FAST.get(name, (64,)):
+            yield pytest.param(name, size, marks=() if name in FAST else SLOW)
 
 
 def make_images(size, count=2):
@@ -49,7 +59,7 @@ def build_keras(name, size, dtype, floatx):
     return backbone
 
 
-@pytest.mark.parametrize(("name", "size"), CASES)
+@pytest.mark.parametrize(("name", "size"), cases())
 def test_features(name, size, floatx):
     images = make_images(size)
     features, twin_features = {}, {}
