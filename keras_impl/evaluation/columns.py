@@ -25,14 +25,13 @@ from faces.report.metrics import (
 from keras_impl import metrics
 from keras_impl.input.images import FaceImages
 from keras_impl.input.labels import Labels
-from keras_impl.model import FaceModel
 from keras_impl.predictor import Predictor
 
 LEAST_PROBABILITY = 1e-12  # of a label, so that one certain mistake has a finite loss
 
 
 def prediction_columns(
-    model: FaceModel,
+    predictor: Predictor,
     table: pd.DataFrame,
     images: FaceImages,
     labels: Labels,
@@ -44,7 +43,7 @@ def prediction_columns(
     """The table with what a model says of each row.
 
     Args:
-        model: FaceModel.
+        predictor: of the model; one serves all parts, as its graph is traced once.
         table: label table of N rows.
         images: FaceImages of the same rows at the model's size.
         labels: Labels of the same rows; `age` and `gender` of the result are what the predictions are measured against.
@@ -57,14 +56,14 @@ def prediction_columns(
         `age_columns`, `vote_columns`, `distribution_columns`, `interval_columns` and `gender_columns`, and
         `label_loss`. NaN where the truth is unknown.
     """
-    prediction = Predictor(model).predict_batches(face_batches(images, batch_size), flip=flip)
+    prediction = predictor.predict_batches(face_batches(images, batch_size), flip=flip)
     columns = table.assign(age=labels.age[:, 0])
     if "age" in prediction:
         predicted = prediction["age"]
         columns = columns.assign(**vote_columns(table, predicted), **age_columns(labels, predicted, edges=edges))
     if "age_distribution" in prediction:
         distribution = prediction["age_distribution"]
-        columns = columns.assign(**distribution_columns(labels, distribution, min_age=model.age_head.min_age))
+        columns = columns.assign(**distribution_columns(labels, distribution, min_age=predictor.model.age_head.min_age))
     if "age_interval" in prediction and not flip:  # calibrated for the prediction of a single image
         columns = columns.assign(**interval_columns(labels, prediction["age_interval"]))
     if "gender" in prediction:

@@ -24,6 +24,7 @@ from keras_impl.evaluation.columns import prediction_columns
 from keras_impl.input.face_data import SPLIT_KEYS, crop_geometry, db_names, divide, first_rows, group_edges, load_data
 from keras_impl.input.images import FaceImages
 from keras_impl.input.labels import make_labels
+from keras_impl.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 THUMBNAIL = 112  # pixels of a face on the report page
@@ -101,7 +102,7 @@ def evaluate_checkpoints(checkpoints, folder, rows, *, batch_size=64, resamples=
 def _columns(model, table, data, rows, label, *, batch_size, flip):
     labels = make_labels(table, age_label=label)
     images, edges = _images(data, table, model), group_edges(data.names)
-    columns = prediction_columns(model, table, images, labels, batch_size=batch_size, flip=flip, edges=edges)
+    columns = prediction_columns(Predictor(model), table, images, labels, batch_size=batch_size, flip=flip, edges=edges)
     if "in_conformal" in columns:
         # Intervals hold the images that they were calibrated on by construction.
         known = columns["img_path"].isin(_calibration_images(model, data, rows))

@@ -21,7 +21,6 @@ from faces.report.evaluation import evaluate_columns
 from faces.report.metrics import TRAINING, metrics_in
 from faces.splits.draw import leak_report
 from faces.splits.protocols import Fold
-from keras_impl.checkpoint import load_model
 from keras_impl.configuration import Configuration
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.columns import prediction_columns
@@ -38,6 +37,7 @@ from keras_impl.input.labels import Labels
 from keras_impl.input.parts import Part, divide_table, load_images
 from keras_impl.methods import fitted_settings
 from keras_impl.model import FaceModel
+from keras_impl.predictor import Predictor
 from keras_impl.training.first_weights import make_model
 from keras_impl.training.fit import fit
 from keras_impl.training.loggers import tensorboard_callback, wandb_callback, write_history_picture
@@ -238,14 +238,17 @@ def evaluate_parts(
     Returns:
         {part: evaluation} of `faces.report.evaluation.evaluate_columns`.
     """
-    model = load_model(Path(folder) / CHECKPOINT_NAME)
+    predictor = Predictor.load(Path(folder) / CHECKPOINT_NAME)
+    model = predictor.model
     edges = group_edges(data.names)
     evaluations = {}
     for name in ("val", "test"):
         part = parts[name]
         if not len(part.table):
             continue
-        columns = prediction_columns(model, part.table, part.images, part.labels, batch_size=batch_size, edges=edges)
+        columns = prediction_columns(
+            predictor, part.table, part.images, part.labels, batch_size=batch_size, edges=edges
+        )
         evaluations[name] = evaluate_columns(columns, resamples=resamples, **model.provenance["trivial"])
         facts = {"db": ", ".join(data.names), "split": name, "method": model.method, "checkpoint": str(folder)}
         write_evaluation(columns, {**evaluations[name], **facts}, Path(folder) / name, read_faces=data.read_faces)

@@ -17,6 +17,7 @@ from keras_impl.evaluation.columns import (
     prediction_columns,
     vote_columns,
 )
+from keras_impl.predictor import Predictor
 
 
 def labels_of(**columns):
@@ -148,7 +149,9 @@ def test_label_loss_of_a_regression():
     """Without a distribution the age has a Laplace distribution of the mean absolute error."""
     model = FixedModel(lambda left, right: {"age": left})
     table = pd.DataFrame({"img_path": list("abc"), "age": [20.0, 30.0, np.nan]})
-    columns = prediction_columns(model, table, faces_of((24, 0), (32, 0), (40, 0)), labels_of(age=table["age"]))
+    columns = prediction_columns(
+        Predictor(model), table, faces_of((24, 0), (32, 0), (40, 0)), labels_of(age=table["age"])
+    )
     expected = np.array([4, 2]) / 3 + np.log(6)
     np.testing.assert_allclose(columns["label_loss"], [*expected, np.nan])
 
@@ -157,8 +160,8 @@ def test_mirror_images_are_averaged():
     model = FixedModel(lambda left, right: {"age": left, "age_interval": keras.ops.stack([left, right], axis=-1)})
     table = pd.DataFrame({"img_path": list("ab"), "age": [20.0, 30.0]})
     faces, labels = faces_of((24, 30), (10, 12)), labels_of(age=[20.0, 30.0])
-    plain = prediction_columns(model, table, faces, labels, batch_size=1)
-    mirrored = prediction_columns(model, table, faces, labels, batch_size=1, flip=True)
+    plain = prediction_columns(Predictor(model), table, faces, labels, batch_size=1)
+    mirrored = prediction_columns(Predictor(model), table, faces, labels, batch_size=1, flip=True)
     assert plain["predicted_age"].tolist() == [24, 10] and mirrored["predicted_age"].tolist() == [27, 11]
     # The intervals are calibrated for single images.
     assert "in_conformal" in plain and "in_conformal" not in mirrored

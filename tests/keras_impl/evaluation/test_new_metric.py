@@ -29,6 +29,7 @@ from faces.report.metrics import (
 from keras_impl import metrics
 from keras_impl.evaluation.columns import prediction_columns
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
+from keras_impl.predictor import Predictor
 
 N, K, MIN_AGE = 120, 30, 20
 RNG = np.random.default_rng(4)
@@ -103,7 +104,7 @@ def columns(added):
     images = np.tile(np.arange(N, dtype=np.uint8)[:, None, None, None], (1, 4, 4, 3))
     age = np.stack([AGE_LABELS, *np.full((3, N), np.nan, np.float32)], axis=1)
     table = pd.DataFrame({"img_path": [f"{row}.jpg" for row in range(N)], "ethnicity": ["a", "b", "c"] * (N // 3)})
-    return prediction_columns(Answers(), table, images, SimpleNamespace(age=age, gender=GENDERS))
+    return prediction_columns(Predictor(Answers()), table, images, SimpleNamespace(age=age, gender=GENDERS))
 
 
 def test_its_column_is_computed(added, columns):
