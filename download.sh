@@ -168,10 +168,10 @@ usage() {
 Usage: ./download.sh [NAME ...]
        ./download.sh yunet
 
-Fetches raw data sets into data/, without a name imdb and wiki. Running it again does nothing where a data set is
-already there, and a broken download goes on where it stopped. Where the publisher wants a registration or offers no
-direct address it tells what to do by hand, and later checks the result. The data sets sample and csv need no download.
-More about each, licences too: python create_db.py --list
+Fetches raw data sets into data/; without a name, imdb and wiki. Run it again at any time: it skips a data set that is
+already there and continues a broken download. If the publisher wants a registration or offers no direct address, it
+tells you what to do by hand and later checks the result. The data sets sample and csv need no download.
+For more about each, licences too, run: python create_db.py --list
 
 TEXT
     for name in $KNOWN; do
@@ -182,13 +182,13 @@ TEXT
     done
     cat <<'TEXT'
 
-yunet is no data set but a face detector, one file of 227 KiB for data/yunet. It takes the place of the default one with
---detector yunet, and is checked against the checksum that is known here.
+yunet is a face detector, one file of 227 KiB for data/yunet. Use it with --detector yunet instead of the default. The
+script checks it against a known checksum.
 
-The checksum of an archive is recorded in data/<name>.sha256 and holds for later runs. The archive itself is kept;
-delete it when you need the space. One that you put into data/ yourself is verified and unpacked the same way.
-FACES_BASE_URL replaces the address that everything comes from. Needed: curl and tar; for appa_real and fgnet python3,
-for afad git and xz. Afterwards run: python create_db.py --db <name>
+The checksum of an archive is recorded in data/<name>.sha256 and holds for later runs. The archive itself stays; delete
+it if you need the space. If you put an archive into data/ yourself, the script verifies and unpacks it the same way.
+FACES_BASE_URL replaces the address that everything comes from. You need curl and tar; python3 for appa_real and fgnet;
+git and xz for afad. Afterwards run: python create_db.py --db <name>
 Exit codes: 0 done, 1 not done, 2 wrong usage.
 TEXT
 }

@@ -40,7 +40,7 @@ def bootstrap_interval(
     """Bootstrap interval of the mean of the known values.
 
     Args:
-        values: (N,) one value a sample, NaN = unknown (left out).
+        values: (N,) one value per sample, NaN = unknown (left out).
         groups: (N,) any labels, the identities; whole groups are drawn, and each resampled mean is the sum over the
             drawn rows divided by their number. None, NaN or "" = unknown, such a row is its own group.
         level: share of intervals that hold the true mean, about.

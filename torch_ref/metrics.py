@@ -1,4 +1,4 @@
-"""Metrics, truth first: one value a sample (N,) where the metric is a mean, a scalar () where it is not.
+"""Metrics, truth first: one value per sample (N,) where the metric is a mean, a scalar () where it is not.
 
 Values a sample are NaN where the label is unknown; their nan-mean is the metric. weight (N,) counts how often a
 bootstrap resample drew each sample. The values are then scaled by weight / mean(weight over the known samples), so that

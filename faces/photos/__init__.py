@@ -1,1 +1,1 @@
-"""Estimates for photos: finding pictures, one row a face, tables of rows, marked pictures."""
+"""Estimates for photos: finding pictures, one row per face, tables of rows, marked pictures."""

@@ -39,7 +39,7 @@ def draw_faces(
     Args:
         image: RGB, uint8 (H, W, 3).
         boxes: (x1, y1, x2, y2) of each face in pixels of `image`.
-        labels: one text a face; a comma is where it may break. An empty one draws the frame alone.
+        labels: one text per face; a comma is where it may break. An empty one draws the frame alone.
         genders: words that choose the colours; None or unknown words are green.
 
     Returns:

@@ -50,8 +50,8 @@ def list_pictures(
             - a folder: the files below it that end in SUFFIXES, each folder sorted by name, without hidden files and
               without following links to folders;
             - a pattern (`*`, `?`, `[...]`, `**` for any folders): the matching files that end in SUFFIXES, sorted;
-            - a list: a .csv or .parquet file with a column `img_path`, or a .txt file with one path a line;
-            - `-`: one path a line from `stdin`.
+            - a list: a .csv or .parquet file with a column `img_path`, or a .txt file with one path per line;
+            - `-`: one path per line from `stdin`.
         root: folder of the paths in lists; by default that of the list, and the working directory for stdin.
         stdin: binary file; by default the standard input of the process.
 
@@ -73,7 +73,7 @@ def check_paths(paths: Sequence[str | os.PathLike[str]], *, root: str | os.PathL
             picture; a list that cannot be read or has no column `img_path`.
     """
     if not paths:
-        raise UserError("Expected pictures: files, folders, patterns, lists, or - for one path a line from stdin.")
+        raise UserError("Expected pictures: files, folders, patterns, lists, or - for one path per line from stdin.")
     if root is not None and not os.path.isdir(root):
         raise UserError(f"--root must be a folder. Received: {root}")
     paths = [os.fspath(path) for path in paths]
@@ -183,7 +183,7 @@ def _read_stdin(file):
 
 
 def _read_lines(file):
-    """One path a line, as the bytes are; blank lines are left out."""
+    """One path per line, as the bytes are; blank lines are left out."""
     for line in file:
         if name := line.rstrip(b"\r\n"):
             yield os.fsdecode(name)

@@ -1,4 +1,4 @@
-"""The table of a prediction, a row a face: written picture by picture, and continued after a stop at any moment.
+"""The table of a prediction, one row per face: written picture by picture, and continued after a stop at any moment.
 
 CSV and JSON lines are appended to. Parquet cannot be: its rows go to a journal of JSON lines, `FILE.part`, which
 becomes the Parquet file at the end.

@@ -30,7 +30,7 @@ def run_folds(
     *,
     overrides: Mapping[str, str] | None = None,
 ) -> Path:
-    """Train one model a fold and evaluate every test image with the model that never saw its person.
+    """Train one model per fold and evaluate every test image with the model that never saw its person.
 
     A fold that is finished is not trained again when a run is resumed. The evaluation of all test images together
     (mean over images) is in `test/`; metrics.json also has mean and standard deviation over folds.

@@ -149,7 +149,7 @@ def draw_mix(alpha, random, count):
     """(share, partner), each (count,): how much each image keeps, float32 from 0.5 to 1, and whose image fills up."""
     share = random.beta(alpha, alpha, count).astype(np.float32)
     # A pair and its mirror are equally likely, so the larger share may always go to the image's own label: the metrics
-    # of training, which know one label an image, then mean something.
+    # of training, which know one label per image, then mean something.
     return np.maximum(share, 1 - share), random.permutation(count)
 
 

@@ -1,4 +1,4 @@
-"""Age and gender losses, one value a sample.
+"""Age and gender losses, one value per sample.
 
 Every age loss is `fn(age, output, *, min_age=0, **params) -> (N,)`: no reduction, no weight. `age` (N,) is in years,
 NaN where unknown; an unknown age gives a finite value and gradient, to be masked by a sample weight of 0. Losses whose

@@ -1,4 +1,4 @@
-"""Losses on one number a face, the age in years; the age is not clipped to the grid."""
+"""Losses on one number per face, the age in years; the age is not clipped to the grid."""
 
 from keras import KerasTensor, ops
 

@@ -1,4 +1,4 @@
-"""Age and gender losses: pure functions that return one value a sample, without reduction, weight, device or seed.
+"""Age and gender losses: pure functions that return one value per sample, without reduction, weight, device or seed.
 
 Every age loss is called as fn(age, output, *, min_age=0, **params) -> (N,):
 
