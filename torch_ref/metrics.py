@@ -13,6 +13,7 @@ A wrong shape or an impossible setting raises a ValueError, since broadcasting w
 import torch
 
 from faces.labels import ADIENCE_EDGES
+from faces.report.metrics import function_names
 
 # Expected values of float32 probabilities that should be exactly theta years off miss it by less than this.
 AGE_TOLERANCE = 1e-6
@@ -180,26 +181,6 @@ def interval_width(age, interval, *, weight=None):
     return _per_sample(width, ~(age.isnan() | width.isnan()), weight)
 
 
-METRICS = {
-    "mae": mae,
-    "bias": bias,
-    "rmse": rmse,
-    "median_error": median_error,
-    "balanced_mae": balanced_mae,
-    "cumulative_score": cumulative_score,
-    "epsilon_error": epsilon_error,
-    "group_accuracy": group_accuracy,
-    "one_off_group_accuracy": one_off_group_accuracy,
-    "gender_accuracy": gender_accuracy,
-    "gender_balanced_accuracy": gender_balanced_accuracy,
-    "nll": nll,
-    "crps": crps,
-    "expected_calibration_error": expected_calibration_error,
-    "interval_coverage": interval_coverage,
-    "interval_width": interval_width,
-}
-
-
 def distribution_interval(probabilities, *, min_age=0, level=0.9):
     """Central interval (N, 2) in years of age distributions (N, K), ends included; NaN where a probability is.
 
@@ -287,3 +268,7 @@ def _check_table(label, table, columns=None):
             f"A label of shape (N,) and a prediction of shape (N, {columns or 'K'}) are needed. "
             f"Received: label {tuple(label.shape)}, prediction {tuple(table.shape)}"
         )
+
+
+# The functions of all metrics that a report may show.
+METRICS = {name: globals()[name] for name in function_names()}

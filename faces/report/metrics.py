@@ -200,6 +200,11 @@ METRICS = {
 # fmt: on
 
 
+def function_names() -> list[str]:
+    """Names of the functions of all metrics, each once."""
+    return list(dict.fromkeys(metric.function for metric in METRICS.values()))
+
+
 def metrics_in(place: str) -> list[Metric]:
     """The metrics that are shown in a place, in its order."""
     return [metric for metric in METRICS.values() if place in metric.shown]

@@ -1,14 +1,19 @@
 """The whole evaluation of a model: what it holds with all columns and with few, and its text."""
 
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from faces.errors import UserError
 from faces.files import write_json
-from faces.report.evaluation import evaluate_columns, format_groups
+from faces.report.evaluation import evaluate_columns, format_groups, write_report
 from faces.report.groups import error_by_age, range_notes
 from faces.report.pictures.evaluation import error_by_age_figure
 from faces.report.summary import summarize
@@ -183,3 +188,84 @@ def test_benchmark_command(start, tmp_path):
 def test_benchmark_refuses_nothing_to_do(start, tmp_path):
     process = start("benchmarks/evaluation.py", "--n", 0, folder=tmp_path)
     assert (process.returncode, process.stderr) == (2, "error: --n must be at least 1. Received: 0\n")
+
+
+def assert_picture(path):
+    """A PNG that shows something: a size to read it at, and more than a blank page."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) >= 150
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
+        return picture.size
+
+
+class TestWriteReport:
+    def test_files(self, columns, tmp_path):
+        folder = tmp_path / "runs" / "one"
+        evaluation = evaluate_columns(columns, resamples=50, trivial_age=30)
+        write_report(columns, evaluation, folder)
+        names = {path.name for path in folder.iterdir()}
+        pictures = {"predicted_vs_true.png", "error_by_age.png"}
+        assert names == {"metrics.json", "predictions.csv", "groups.csv"} | pictures
+        text = json.dumps(evaluation).replace("NaN", "null")
+        assert json.loads((folder / "metrics.json").read_text()) == json.loads(text)
+        pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), columns, check_dtype=False)
+        for name in pictures:
+            assert_picture(folder / name)
+
+    def test_groups_as_a_table(self, columns, tmp_path):
+        evaluation = evaluate_columns(columns, resamples=50)
+        write_report(columns, evaluation, tmp_path)
+        table = pd.read_csv(tmp_path / "groups.csv", keep_default_na=False, na_values=[""])
+        assert len(table) == len(evaluation["groups"]) == 8
+        row = table[(table["attribute"] == "gender") & (table["group"] == "female")].iloc[0]
+        assert (row["n"], row["few"], row["age_mae"], row["gender_accuracy"]) == (2, True, 3.5, 1.0)
+        assert row["age_mae_low"] <= 3.5 <= row["age_mae_high"]
+
+    def test_summary_without_groups(self, columns, tmp_path):
+        write_report(columns, evaluate_columns(columns, resamples=10), tmp_path)
+        write_report(columns, summarize(columns), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "metrics.json",
+            "predictions.csv",
+            "predicted_vs_true.png",
+        }
+
+    def test_unknown_is_null(self, columns, tmp_path):
+        columns = columns.drop(columns=["gender_correct"])
+        write_report(columns, summarize(columns), tmp_path)
+
+        def refuse(name):
+            raise AssertionError(f"{name} is not JSON")
+
+        metrics = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+        assert metrics["gender_accuracy"] == {"value": None, "low": None, "high": None}
+
+    def test_numpy_numbers(self, columns, tmp_path):
+        summary = {**summarize(columns), "extra": {"count": np.int64(3), "list": np.array([1.5, np.nan], np.float32)}}
+        write_report(columns, summary, tmp_path)
+        assert json.loads((tmp_path / "metrics.json").read_text())["extra"] == {"count": 3, "list": [1.5, None]}
+
+    def test_gender_only_leaves_no_age_picture(self, columns, tmp_path):
+        write_report(columns, summarize(columns), tmp_path)
+        gender = columns.drop(columns=["age", "predicted_age", "absolute_error", "within_5"])
+        write_report(gender, summarize(gender), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "predictions.csv"}
+
+    def test_folder_cannot_be_made(self, columns, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+            with pytest.raises(UserError, match=r"Expected a folder that can be written. Received: .*file"):
+                write_report(columns, summarize(columns), folder)
+
+    def test_file_cannot_be_replaced(self, columns, tmp_path):
+        (tmp_path / "metrics.json").mkdir()
+        with pytest.raises(UserError, match=r"metrics.json"):
+            write_report(columns, summarize(columns), tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_matplotlib_is_imported_when_a_picture_is_drawn():
+    check = "import sys, faces.report.evaluation, faces.report.page.document; print('matplotlib' in sys.modules)"
+    root = Path(__file__).resolve().parents[3]
+    assert subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True).stdout == "False\n"

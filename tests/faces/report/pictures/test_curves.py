@@ -6,7 +6,7 @@ import pytest
 
 from faces.errors import UserError
 from faces.report.pictures.evaluation import learning_curves_figure, plot_learning_curves
-from tests.faces.report.test_summary import assert_picture
+from tests.faces.report.test_evaluation import assert_picture
 
 
 class TestLearningCurves:
