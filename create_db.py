@@ -17,7 +17,7 @@ from pathlib import Path
 from faces.datasets import DATASETS
 from faces.detection import DETECTORS
 from faces.errors import UserError
-from faces.files import write_csv
+from faces.files import make_folder, write_csv
 from faces.ingest.crops import DETECTOR
 from faces.ingest.packed import FOLDER, pack_path
 from faces.ingest.packing import pack_faces, require_folder
@@ -47,6 +47,7 @@ def main(arguments=None):
     print_summary(table, rejected)
     path = Path(arguments.meta_dir) / f"{arguments.db}.csv"
     reasons = path.with_name(f"{arguments.db}_rejected.csv")
+    make_folder(path.parent)
     write_csv(reasons, rejected, short_numbers=True)
     root = images_root(data_set, arguments.root, crop=arguments.crop)
     if table.empty:

@@ -37,7 +37,7 @@ _cleaned: set[str] = set()
 def replacing(path: str | Path, what: str = "The file", *, durable: bool = True) -> Iterator[Path]:
     """The path to write to instead of `path`; when the block ends without an error, `path` is replaced by it.
 
-    Its name has the suffix of `path`. A folder that is missing is made; a link stays a link.
+    It has the suffix of `path`. A link stays a link.
 
     Args:
         path: the file.
@@ -50,7 +50,6 @@ def replacing(path: str | Path, what: str = "The file", *, durable: bool = True)
     """
     with writing(path, what):
         target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
         with temporary(target) as part:
             yield part
             if durable:
@@ -72,7 +71,8 @@ def replacing_several(path: str | Path, what: str = "The file") -> Iterator[Path
         target = Path(os.path.realpath(path))
         with temporary(target) as work:
             place = work / "new"
-            place.mkdir(parents=True)
+            work.mkdir()
+            place.mkdir()
             yield place / target.name
             for part in place.rglob("*"):
                 if part.is_file():
@@ -242,11 +242,11 @@ def _move_all(parts, folder, aside):
 
 
 def _remove(part):
-    with contextlib.suppress(OSError):  # on a read-only disk even this is refused
+    with contextlib.suppress(OSError):  # mostly it is gone; a read-only disk refuses
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            os.unlink(part)
 
 
 def _is_written(entry, host, pid):

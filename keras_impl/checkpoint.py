@@ -1,7 +1,5 @@
 """Checkpoints: one uncompiled `.keras` file a model, written whole or not at all."""
 
-import contextlib
-import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import keras
 
 from faces.errors import UserError, first_line
+from faces.files import replacing, temporary
 from keras_impl.model import FaceModel
 
 COPIED_BYTES = 1 << 20  # at once
@@ -39,19 +38,9 @@ class CheckpointWriter:
 
 def save_model(model, path):
     """Save an uncompiled FaceModel atomically, see `CheckpointWriter.save`."""
-    path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.keras")
-    plain = path.with_name(f".{path.stem}.{os.getpid()}.plain.keras")
-    try:
+    with replacing(path, "The checkpoint") as part, temporary(path) as plain:
         model.save(plain)
         _compress(plain, part)
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"The checkpoint {path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # on a read-only disk even this is refused
-            part.unlink(missing_ok=True)
-            plain.unlink(missing_ok=True)
 
 
 def _compress(source, target):

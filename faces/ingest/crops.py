@@ -23,6 +23,7 @@ from faces.boxes import box_iou
 from faces.datasets import DATASETS
 from faces.detection import NO_FACE, Face, detect_faces
 from faces.errors import UserError
+from faces.files import make_folder, write_bytes
 from faces.images import ImageError, read_rgb
 from faces.label_files.data_folder import CROPS, leaves_folder
 from faces.label_files.reader_tables import Tables
@@ -206,15 +207,8 @@ def _read_comment(path):
 
 
 def _write(path, data):
-    """Write a file through a temporary one, so that an interrupted run leaves no half crop."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"The crop {path} cannot be written: {error.strerror}") from None
+    make_folder(path.parent)
+    write_bytes(path, data, "The crop", durable=False)
 
 
 def shared_geometry(db: str, root: Path, names: Sequence[str]) -> CropGeometry:

@@ -1,12 +1,10 @@
 """Writing the faces of a table into one file, which `faces.ingest.packed` reads."""
 
-import contextlib
 import hashlib
 import io
 import json
 import os
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from faces.errors import UserError
+from faces.files import replacing, writing
 from faces.images import ImageError, read_and_resize, read_file
 from faces.ingest.crops import shared_geometry
 from faces.ingest.packed import FOOTER, MAGIC, VERSION
@@ -23,8 +22,6 @@ from faces.ingest.tables import IMAGES_A_TASK
 
 # Faces that are decoded, summed and written at a time: 7 MB at 96 pixels, 39 MB at 224.
 BLOCK = 256
-# A run that packs writes several blocks a second; who has not for so long was killed.
-ABANDONED_SECONDS = 3600
 
 
 def pack_faces(
@@ -61,10 +58,8 @@ def pack_faces(
     index = {"db": db, "size": size, "block": BLOCK, "header": header.decode("latin-1")}
     index["geometry"] = asdict(shared_geometry(db, root, names))
     index |= {"img_path": names, "sha256": hashes, "checksums": []}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     require_folder(path)
-    try:
-        _remove_abandoned(path)
+    with replacing(path, "The pack") as part:
         _require_space(path, len(table) * size * size * 3)
         with open(part, "xb") as file:
             file.write(header)
@@ -72,27 +67,15 @@ def pack_faces(
                 index["checksums"].append(hashlib.sha256(faces).hexdigest())
                 file.write(faces)
             _write_index(file, index)
-        os.replace(part, path)
-    except OSError as error:
-        raise _refused(path, error.strerror or error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def require_folder(path: str | Path) -> None:
     """Make the folder of a pack; UserError where nothing can be written there, before the work that would be lost."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refused(path, error.strerror or error) from error
-    if not os.access(path.parent, os.W_OK):
-        raise _refused(path, "its folder is not writable")
-
-
-def _refused(path, reason):
-    return UserError(f"The pack {path} cannot be written: {reason}")
+    folder = Path(path).parent
+    with writing(path, "The pack"):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError("its folder is not writable")
 
 
 def _header(shape):
@@ -106,17 +89,6 @@ def _write_index(file, index):
     text = json.dumps(index).encode("ascii")
     file.write(text)
     file.write(FOOTER.pack(hashlib.sha256(text).digest(), len(text), VERSION, MAGIC))
-    file.flush()
-    # Else the name could reach the disk before the faces, and a power failure leave half a file under it.
-    os.fsync(file.fileno())
-
-
-def _remove_abandoned(path):
-    """Remove what killed runs left of this pack."""
-    for part in path.parent.glob(f".{path.name}.*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
-                part.unlink()
 
 
 def _require_space(path, needed):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
-from faces.files import write_csv
+from faces.files import make_folder, write_csv
 from faces.label_files.csv_cells import read_cells
 from faces.label_files.values import MAX_PLAUSIBLE_AGE
 from faces.labels import GENDERS, LABEL_COLUMNS, NUMBER_COLUMNS, SPLITS, TABLE_COLUMNS
@@ -43,6 +43,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact."""
     columns = [name for name in TABLE_COLUMNS if name in table and (name == "img_path" or table[name].notna().any())]
+    make_folder(Path(path).parent)
     write_csv(path, table[columns], short_numbers=True)
 
 

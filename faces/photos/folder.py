@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from faces.detection import NO_FACE
 from faces.errors import UserError
+from faces.files import make_folder, replacing, writing
 from faces.images import ImageError, read_rgb
 from faces.photos.drawing import draw_estimates
 from faces.photos.estimates import FaceEstimate, error_row, picture_rows
@@ -69,8 +69,8 @@ def annotate_folder(
     """
     folder, output_dir = Path(folder), Path(output_dir)
     found = Counter()
-    with _writing(output_dir):
-        output_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(output_dir)
+    with writing(output_dir / TABLE):
         file = (output_dir / TABLE).open("wb")
     with file, RowStream(file, "csv") as table:
         for name in tqdm(names, "pictures", disable=None):
@@ -94,14 +94,6 @@ def _annotate_photo(path, copy, name, estimate):
 
 def _write_picture(path, image):
     options = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path, **options)
-
-
-@contextmanager
-def _writing(path):
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"Cannot write to {path}: {error.strerror or error}") from error
+    make_folder(path.parent)
+    with replacing(path, "The picture", durable=False) as part:
+        Image.fromarray(image).save(part, **options)

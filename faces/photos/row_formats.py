@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from faces.errors import UserError, first_line
+from faces.files import replacing
 from faces.photos.estimates import ROW_COLUMNS, Row
 
 TEXT_COLUMNS = ("img_path", "gender", "error")
@@ -145,11 +145,10 @@ def to_parquet(journal: Path, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    partial, schema = path.with_name(f"{path.name}.tmp"), _schema()
-    with open(journal, "rb") as file, pq.ParquetWriter(partial, schema) as writer:
+    schema = _schema()
+    with replacing(path) as part, open(journal, "rb") as file, pq.ParquetWriter(part, schema) as writer:
         while rows := [json.loads(line) for line in islice(file, ROW_GROUP)]:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    os.replace(partial, path)
 
 
 def to_journal(path: Path, journal: Path) -> None:
@@ -157,8 +156,6 @@ def to_journal(path: Path, journal: Path) -> None:
     import pyarrow.parquet as pq
 
     check_schema(path)
-    partial = journal.with_name(f"{journal.name}.tmp")
-    with pq.ParquetFile(path) as source, open(partial, "wb") as file:
+    with replacing(journal) as part, pq.ParquetFile(path) as source, open(part, "wb") as file:
         for batch in source.iter_batches(batch_size=ROW_GROUP):
             file.write(encode_json(batch.to_pylist()))
-    os.replace(partial, journal)

@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from faces.errors import UserError
+from faces.files import make_folder, write_bytes
 from faces.labels import GENDERS, MAX_AGE
 from faces.sample import hair as hair_parts
 from faces.sample import head, scene
@@ -93,11 +94,7 @@ def make_sample(
     """
     if count < 1:
         raise UserError(f"A sample needs count >= 1. Received: {count}")
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make the folder {folder}: {error.strerror}") from error
+    folder = make_folder(folder)
     rows = [_write_face(folder, i, seed, size) for i in tqdm(range(count), "drawing faces", disable=not progress)]
     return pd.DataFrame(rows, columns=["img_path", "age", "gender"])
 
@@ -110,8 +107,5 @@ def _write_face(folder, index, seed, size):
     face = draw_face(age, gender, rng, size)
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     encoded = cv2.imencode(".jpg", cv2.cvtColor(face, cv2.COLOR_RGB2BGR), quality)[1]
-    try:
-        (folder / name).write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise UserError(f"Cannot write {folder / name}: {error.strerror}") from error
+    write_bytes(folder / name, encoded.tobytes(), durable=False)
     return name, age, gender

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from faces.errors import UserError
+from faces.files import make_folder, writing
 from faces.photos.estimates import ROW_COLUMNS, FaceEstimate, estimate_row
 from faces.video.frames import quiet_opencv
 from faces.video.marking import marked_size
@@ -59,12 +60,11 @@ class VideoRecorder:
         self._written, self._last = 0, None
         if source is not None and any(path.exists() and path.samefile(source) for path in (self.path, self.table)):
             raise UserError(f"{self.path} would be written over the video itself. Expected another --output_dir")
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        with writing(self.path):
             self.path.open("wb").close()
+        with writing(self.table):
             self._file = self.table.open("w", newline="", encoding="utf-8")
-        except OSError as error:
-            raise _cannot_write(error.filename or folder, error) from error
         self._rows = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
         self._rows.writeheader()
         self._open_video(size, codec)
@@ -108,12 +108,10 @@ class VideoRecorder:
         self._write_image(marked, self.frames if place is None else place)
         place = {"frame": self._written, "time_s": f"{seconds:.3f}"}
         self._written += 1
-        try:
+        with writing(self.table):
             for number, estimate in faces:
                 row = estimate_row("", number, estimate)
                 self._rows.writerow(place | {"track": number} | {name: row[name] for name in FACE_COLUMNS})
-        except OSError as error:
-            raise _cannot_write(self.table, error) from error
 
     def _write_image(self, marked, place):
         height, width = marked.shape[:2]
@@ -126,9 +124,8 @@ class VideoRecorder:
     def _close(self):
         self._video.release()
         try:
-            self._file.close()
-        except OSError as error:
-            raise _cannot_write(self.table, error) from error
+            with writing(self.table):
+                self._file.close()
         finally:
             if not self.frames:
                 self.path.unlink(missing_ok=True)
@@ -143,7 +140,3 @@ class VideoRecorder:
             raise UserError(
                 f"Cannot write {self.path} to its end: {max(0, int(count))} of {self.frames} frames are there"
             )
-
-
-def _cannot_write(path, error):
-    return UserError(f"Cannot write to {path}: {error.strerror or error}")

@@ -1,9 +1,6 @@
-"""Where an export goes: written beside its place and moved there when it agrees, so what has its name is good."""
+"""Where an export may go, and how large it is."""
 
 import os
-import shutil
-import tempfile
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faces.errors import UserError
@@ -45,60 +42,6 @@ def _require_own_weights(path):
     weights = path.with_suffix(".bin")
     if weights.is_dir() or (weights.exists() and not path.exists()):
         raise UserError(f"{weights} is no part of an earlier export, and is left as it is.")
-
-
-@contextmanager
-def staged(path):
-    """(path to write to instead of `path`, path of a folder to make for what need not stay).
-
-    When the block ends without an error, all that lies in the folder of the former is moved to that of `path`.
-
-    Raises:
-        UserError: it cannot be written. What was at `path` stays, as after any other error.
-    """
-    path = Path(os.path.realpath(path))  # a link stays a link
-    work = None
-    try:
-        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        place = work / "new"
-        place.mkdir()
-        yield place / path.name, work / "scratch"
-        _replace(sorted(place.iterdir()), path.parent, work / "old")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _replace(parts, folder, aside):
-    """Move files, or one folder, into `folder`, where they replace what has their names: all of them or none.
-
-    Several parts are an OpenVINO model, the .bin before the .xml that needs it; the old .xml goes first, so that a
-    process killed here leaves no graph with the weights of another.
-
-    Args:
-        aside: folder to make for what is replaced.
-    """
-    targets = [folder / part.name for part in parts]
-    if len(parts) == 1 and not targets[0].is_dir():
-        return os.replace(parts[0], targets[0])
-    aside.mkdir()
-    moved = []
-    try:
-        for target in reversed(targets):
-            if target.exists():
-                os.rename(target, aside / target.name)
-        for part, target in zip(parts, targets, strict=True):
-            os.rename(part, target)
-            moved.append(target)
-    except OSError:
-        for target in moved:
-            target.unlink()
-        for target in targets:
-            with suppress(FileNotFoundError):
-                os.replace(aside / target.name, target)
-        raise
 
 
 def size_of(path, name):

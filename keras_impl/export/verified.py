@@ -7,12 +7,13 @@ import keras
 import numpy as np
 
 from faces.errors import UserError, first_line
+from faces.files import replacing_several, temporary
 from faces.images import face_batches
 from keras_impl.checkpoint import load_model
 from keras_impl.export.agreement import require_agreement
 from keras_impl.export.formats import FORMATS, REQUIREMENTS, require_packages, write_saved_model
 from keras_impl.export.int8 import require_small_loss, write_int8
-from keras_impl.export.output import check_output, size_of, staged
+from keras_impl.export.output import check_output, size_of
 from keras_impl.export.quiet import quiet
 from keras_impl.export.samples import load_samples
 from keras_impl.predictor import Predictor
@@ -64,7 +65,7 @@ def export_checkpoint(checkpoint, output, name, source, *, int8=False):
         model = load_model(checkpoint)
     samples = load_samples(model, source, int8=int8)
     expected = Predictor(model).predict_batches(face_batches(samples.faces, BATCH_SIZE))
-    with staged(output) as (path, scratch):
+    with replacing_several(output, "The export") as path, temporary(path.with_suffix("")) as scratch:
         with _conversion(name):
             write_saved_model(model, scratch)
             if int8:

@@ -1,6 +1,5 @@
 """Face images by their row: decoded and resized once where a cache is kept."""
 
-import contextlib
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from faces.errors import UserError
+from faces.files import replacing, writing
 from faces.images import read_and_resize
 
 Cache = Literal["memory", "disk", "none"]
@@ -66,19 +65,13 @@ class FaceImages:
         shape = (len(self.paths), self.size, self.size, 3)
         file = folder / f"{self._fingerprint()}.npy"
         if not file.exists():
-            part = file.with_suffix(f".{os.getpid()}.part")
-            try:
+            with writing(file, "The face cache"):
                 folder.mkdir(parents=True, exist_ok=True)
+            with replacing(file, "The face cache") as part:
                 faces = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
                 self._fill(faces)
                 faces.flush()
                 del faces
-                part.replace(file)
-            except OSError as error:
-                raise UserError(f"The face cache {part} cannot be written: {error.strerror or error}") from error
-            finally:
-                with contextlib.suppress(OSError):
-                    part.unlink()
         return np.load(file, mmap_mode="r")
 
     def _fingerprint(self):

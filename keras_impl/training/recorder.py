@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
+from faces.files import remove_leftovers, replacing, write_csv
 from keras_impl.checkpoint import CheckpointWriter
 
 STATE_NAME = "resume.npz"
@@ -54,8 +54,7 @@ class RunRecorder(keras.callbacks.Callback):
         Raises:
             UserError: another backend of Keras began the run.
         """
-        for part in self.folder.glob(".*.part*"):
-            part.unlink()  # half a file of the run that was killed
+        remove_leftovers(self.folder)  # of the run that was killed
         file = self.folder / STATE_NAME
         if file.is_file():
             with np.load(file) as state:
@@ -87,18 +86,8 @@ class RunRecorder(keras.callbacks.Callback):
         arrays = {f"{kind}_count": len(variables) for kind, variables in groups.items()}
         for kind, variables in groups.items():
             arrays |= {f"{kind}{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
-        part = self.folder / f".{STATE_NAME}.part"
-        try:
-            with open(part, "wb") as file:
-                np.savez(file, history=json.dumps(self.history), backend=keras.backend.backend(), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.folder / STATE_NAME)
-        except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"The resume state in {self.folder} cannot be written: {reason}") from error
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(self.folder / STATE_NAME, "The resume state") as part:
+            np.savez(part, history=json.dumps(self.history), backend=keras.backend.backend(), **arrays)
 
     # === Keras' events ===
 
@@ -124,7 +113,7 @@ class RunRecorder(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _write_history(self):
-        pd.DataFrame(self.history).to_csv(self.folder / HISTORY_NAME, index=False)
+        write_csv(self.folder / HISTORY_NAME, pd.DataFrame(self.history))
 
     # === The best epoch ===
 

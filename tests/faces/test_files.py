@@ -165,11 +165,19 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_missing_folder_is_made_and_a_link_stays_a_link(tmp_path):
+def test_missing_folder_is_an_error_unless_it_is_made(tmp_path):
+    with pytest.raises(UserError, match=r"new/folder/a cannot be written: No such file or directory"):
+        write_text(tmp_path / "new" / "folder" / "a", "new")
+    assert make_folder(tmp_path / "new" / "folder") == make_folder(str(tmp_path / "new" / "folder"))
     write_text(tmp_path / "new" / "folder" / "a", "new")
-    (tmp_path / "link").symlink_to(tmp_path / "new" / "folder" / "a")
-    write_text(tmp_path / "link", "newer")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "new" / "folder" / "a").read_text() == "newer"
+    assert names(tmp_path / "new" / "folder") == ["a"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "a")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "folder" / "a").read_text() == "new"
 
 
 @pytest.mark.parametrize("name", ["x" * 251 + ".jpg", "ü" * 127, "a." + "y" * 200, ".hidden", "line\nbreak.csv"])

@@ -124,7 +124,7 @@ def test_sample_without_faces_is_refused(tmp_path):
 
 def test_sample_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="Cannot make the folder"):
+    with pytest.raises(UserError, match=r"Expected a folder that can be written\. Received: .*file"):
         make_sample(tmp_path / "file", count=1)
 
 

@@ -37,7 +37,7 @@ def test_picture_that_cannot_be_written_is_an_error_of_the_user(tmp_path):
     (tmp_path / "in").mkdir()
     Image.fromarray(portrait(2)).save(tmp_path / "in" / "one.png")
     (tmp_path / "out" / "one.png").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"Cannot write to .*one\.png: Is a directory"):
+    with pytest.raises(UserError, match=r"The picture .*one\.png cannot be written: Is a directory"):
         annotate_folder(tmp_path / "in", [Path("one.png")], tmp_path / "out", lambda image: [])
 
 

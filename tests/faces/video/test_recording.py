@@ -49,11 +49,11 @@ def test_missing_codec_is_an_error_of_the_user(tmp_path, capfd):
 @pytest.mark.parametrize("name", ["out", "out/deeper"])
 def test_folder_that_cannot_be_made(tmp_path, name):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(UserError, match=r"Cannot write to .*out.*: (File exists|Not a directory)"):
+    with pytest.raises(UserError, match=r"Expected a folder .*out.* \((File exists|Not a directory)\)"):
         VideoRecorder(tmp_path / name, "a", (480, 360), 25)
 
 
 def test_files_that_are_folders(tmp_path):
     (tmp_path / "a_faces.mp4").mkdir()
-    with pytest.raises(UserError, match=r"Cannot write to .*a_faces\.mp4: Is a directory"):
+    with pytest.raises(UserError, match=r"a_faces\.mp4 cannot be written: Is a directory"):
         VideoRecorder(tmp_path, "a", (480, 360), 25)

@@ -1,11 +1,24 @@
 """The record of a run: best epoch, checkpoint, and the state to resume from."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from faces.errors import UserError
 from keras_impl.training.recorder import RunRecorder
 from tests.keras_impl.small_models import compiled_model, labelled_batch
+
+ROOT = Path(__file__).resolve().parents[3]
+DIE_IN_MID_WRITE = """
+import os, sys
+from faces.files import replacing
+with replacing(sys.argv[1]) as part:
+    part.write_text("half")
+    os._exit(1)
+"""
 
 
 def recorded(folder, rows, **settings):
@@ -60,8 +73,9 @@ def test_what_a_killed_run_left_is_put_right(tmp_path):
     recorded(tmp_path, [{"val_age_mae": 2}, {"val_age_mae": 1}])
     lines = (tmp_path / "history.csv").read_text().splitlines()
     (tmp_path / "history.csv").write_text("\n".join(lines[:2]))
-    for name in (".model.123.part.keras", ".resume.npz.part"):
-        (tmp_path / name).write_text("half")
+    for name in ("model.keras", "resume.npz"):
+        subprocess.run([sys.executable, "-c", DIE_IN_MID_WRITE, str(tmp_path / name)], cwd=ROOT)
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     RunRecorder(tmp_path, monitor="val_age_mae").load()
     assert (tmp_path / "history.csv").read_text().splitlines() == lines
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "model.keras", "resume.npz"]
