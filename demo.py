@@ -7,7 +7,7 @@ python demo.py --web
 """
 
 import argparse
-import sys
+import logging
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -24,6 +24,7 @@ from faces.video.frames import FrameSource
 from faces.video.recording import VideoRecorder
 from faces.video.webcam import Window, require_display, watch
 
+_log = logging.getLogger(__name__)
 # The defaults of options that one mode alone knows.
 VIDEO = {"every": 1}
 WEB = {"host": "127.0.0.1", "port": 7860, "max_upload_mb": 20, "open_browser": False}
@@ -139,7 +140,7 @@ def _annotate_video(options):
     print(f"{recorder.frames} frames, faces followed: {tracker.count}. See {recorder.path} and {recorder.table}")
     if source.lost_frames:
         lost = f"{source.lost_frames} of the {source.count} frames that {video} should have could not be read"
-        print(f"{lost}: it is damaged, cut off or trimmed", file=sys.stderr)
+        _log.warning("%s: it is damaged, cut off or trimmed", lost)
     return recorder.path
 
 

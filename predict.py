@@ -12,14 +12,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tqdm import tqdm
-
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, NO_FACE, try_detector
 from faces.errors import UserError
 from faces.photos.paths import STDIN, check_paths, list_pictures, without_done
 from faces.photos.rows import FORMATS, RowStream, check_output, choose_format, open_rows
 from faces.photos.streaming import stream_estimates
+from faces.progress import progress_bar
 from faces.startup import add_checkpoint_option, require_checkpoint, run_main
 
 DETECTION = ("detector", "margin", "min_confidence")
@@ -124,8 +123,8 @@ def predict(options, photos, table):
     )
     counts = Counter({"done before": table.done_count})
     # A bar between rows on one terminal is of no use.
-    hidden = True if options.output is None and os.isatty(1) else None
-    for result in tqdm(results, "pictures", unit="", disable=hidden):
+    shown = False if options.output is None and os.isatty(1) else None
+    for result in progress_bar(results, "pictures", shown=shown):
         table.write(result.rows())
         counts["pictures"] += 1
         counts["faces"] += len(result.estimates)

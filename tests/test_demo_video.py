@@ -81,12 +81,12 @@ def test_faces_below_the_confidence_are_left_out(film, tmp_path):
     assert (rows, len(frames)) == ([], 12)
 
 
-def test_damaged_video_is_done_as_far_as_it_goes(tmp_path, capsys):
+def test_damaged_video_is_done_as_far_as_it_goes(tmp_path, caplog):
     path = films.write_film(tmp_path / "a.avi", films.moving_film(20), codec="MJPG")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     rows, frames = run(path, tmp_path, "--detector", DETECTOR)
     assert 5 < len(frames) == len(rows) < 15
-    assert f"{20 - len(frames)} of the 20 frames that {path} should have could not be read" in capsys.readouterr().err
+    assert f"{20 - len(frames)} of the 20 frames that {path} should have could not be read" in caplog.text
 
 
 def test_detector_without_keypoints_does_not_fit_an_aligned_model(film, tmp_path):

@@ -1,11 +1,10 @@
-"""How the repository is laid out: one-way imports, short files, telling names, a documented config."""
+"""How the repository is laid out: one-way imports, short files, telling names."""
 
 import ast
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("faces", "keras_impl", "torch_ref", "parity_tests", "tests", "benchmarks")
@@ -33,6 +32,17 @@ LAZY = {
 }
 # Only in keras_impl/web, which loads when a server is asked for, and then at any place.
 SERVER = {"fastapi", "jinja2", "starlette", "uvicorn"}
+# The modules that print, by the rule of faces/progress.py; every other module of faces and keras_impl does not.
+PRINTING = {
+    "faces/startup",  # how a program ends
+    "keras_impl/experiment/fold",
+    "keras_impl/experiment/folds",
+    "keras_impl/experiment/run",
+    "keras_impl/input/face_data",
+    "keras_impl/training/fit",
+    "keras_impl/training/recorder",
+    "keras_impl/web/server",
+}
 # Also lazy, and in one module of keras_impl whichever it is.
 ONE_PLACE = {"wandb", "keras_cv"}
 # Scripts leave every framework to keras_impl, and only train.py reads a hydra config.
@@ -200,53 +210,36 @@ def _strings(source):
     ]
 
 
-def undocumented_keys(text):
-    """Dotted names of the YAML leaf keys that have a comment neither beside them nor on the line above."""
-    lines = text.splitlines()
-
-    def walk(node, prefix):
-        for key, value in node.value:
-            name = prefix + key.value
-            if isinstance(value, yaml.MappingNode) and value.value:
-                yield from walk(value, name + ".")
-            elif not commented(key, value):
-                yield name
-
-    def commented(key, value):
-        first, last = key.start_mark.line, value.end_mark
-        if isinstance(value, yaml.ScalarNode) or value.flow_style:
-            tail = lines[last.line][last.column :] if last.line < len(lines) else ""
-        else:
-            tail = lines[first][key.end_mark.column :]
-        return "#" in tail or (first > 0 and lines[first - 1].lstrip().startswith("#"))
-
-    return list(walk(yaml.compose(text), ""))
+def reporting_calls(source):
+    """Names of what is called to tell a user something: print, and the methods of a logger."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    for call in calls:
+        if isinstance(call, ast.Name) and call.id == "print":
+            yield "print"
+        if isinstance(call, ast.Attribute) and getattr(call.value, "id", "") in ("_log", "logger", "logging"):
+            yield f"log.{call.attr}"
 
 
-def test_every_config_key_has_a_comment():
-    assert not undocumented_keys((ROOT / "src" / "config.yaml").read_text(encoding="utf-8"))
+def test_what_a_user_reads_follows_the_rule():
+    """faces/progress.py says the rule."""
+    files = [path for path in python_files() if path.startswith(("faces/", "keras_impl/")) or "/" not in path]
+    calls = {path: set(reporting_calls((ROOT / path).read_text(encoding="utf-8"))) for path in files}
+    printing = {path.removesuffix(".py") for path, found in calls.items() if "print" in found and "/" in path}
+    assert printing == PRINTING
+    assert set().union(*calls.values()) <= {"print", "log.getLogger", "log.warning", "log.exception"}
+    assert {path for path, found in calls.items() if "log.exception" in found} <= {
+        path for path in files if path.startswith("keras_impl/web/")
+    }
 
 
-def test_config_key_without_a_comment_is_found():
-    text = "\n".join(
-        [
-            "train:",
-            "  lr: 1e-3  # step size",
-            '  tag: "#1"',
-            "  # why there are two",
-            "  sizes: [64, 96]",
-            "  steps: [1, 2]",
-            "  empty: {}",
-            "  phases: # in this order",
-            "    - one",
-            "    - two",
-            "  rest:",
-            "    - one  # of the item, not of the key",
-            "    - two",
-            "seed: null",
-        ]
-    )
-    assert undocumented_keys(text) == ["train.tag", "train.steps", "train.empty", "train.rest", "seed"]
+def test_forbidden_report_is_found():
+    source = "def f():\n    print(1)\n    _log.info('x')\n    logging.error('y')\n    other.warning('z')"
+    assert list(reporting_calls(source)) == ["print", "log.info", "log.error"]
+
+
+def test_bars_are_made_in_one_place():
+    users = [path for path in python_files() if "tqdm" in dict(imports((ROOT / path).read_text(encoding="utf-8")))]
+    assert users == ["faces/progress.py"]
 
 
 # === Twins ===

@@ -213,7 +213,7 @@ def test_csv_needs_its_file(refused, tmp_path, monkeypatch):
     assert left_behind(tmp_path) == []
 
 
-def test_broken_images_are_rejected_and_training_goes_on(in_face_folder, train_in_process, capsys):
+def test_broken_images_are_rejected_and_training_goes_on(in_face_folder, train_in_process, caplog):
     images = in_face_folder / "data" / "sample"
     table = pd.read_csv("meta/sample.csv")
     names = table["img_path"].tolist()
@@ -223,7 +223,7 @@ def test_broken_images_are_rejected_and_training_goes_on(in_face_folder, train_i
     (images / names[13]).write_bytes(b"")
     table.drop(columns="sha256").to_csv(images / "labels.csv", index=False)
     folder = train_in_process("data.db=csv", f"data.csv={images / 'labels.csv'}")
-    assert "4 images cannot be read" in capsys.readouterr().out
+    assert "4 images cannot be read" in caplog.text
     rejected = pd.read_csv(folder / "rejected.csv").set_index("img_path")["reason"]
     assert sorted(rejected.index) == sorted(names[index] for index in (3, 7, 11, 13))
     assert rejected[names[3]] == "file not found" and rejected[names[13]] == "empty file"

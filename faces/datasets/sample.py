@@ -1,6 +1,5 @@
 """The synthetic sample set: faces drawn by `faces.sample`, with known age and gender."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -34,7 +33,7 @@ def read(root: str | Path, *, count: int = 2000, seed: int = 0) -> Tables:
         # Without its labels a folder that is half redrawn with another seed cannot be taken for the old one.
         if labels.exists():
             labels.unlink()
-        table = make_sample(root, count=count, seed=seed, progress=sys.stderr.isatty())
+        table = make_sample(root, count=count, seed=seed)
         write_csv(labels, table.assign(seed=seed), short_numbers=True)
     table = table.astype({"age": "float64"})
     return table[["img_path", "age", "gender"]], pd.DataFrame(columns=["img_path", "reason"])

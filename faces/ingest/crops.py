@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from faces.alignment import CropGeometry, can_cut, cut_face
 from faces.boxes import box_iou
@@ -28,6 +27,7 @@ from faces.images import ImageError, read_rgb
 from faces.label_files.data_folder import CROPS, leaves_folder
 from faces.label_files.reader_tables import Tables
 from faces.labels import BOX_COLUMNS
+from faces.progress import progress_bar
 
 JPEG_QUALITY = 95
 CROPS_LOOKED_AT = 64
@@ -78,9 +78,8 @@ def cut_crops(
     clash = table["img_path"].map(crop_path).duplicated(keep=False)
     tasks = list(zip(table["img_path"], boxes, clash))
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        hidden = None if progress is None else not progress
         reasons = pool.map(lambda task: _cut(Path(root), *task, geometry, detector), tasks)
-        reasons = list(tqdm(reasons, "crops", len(tasks), disable=hidden, unit=""))
+        reasons = list(progress_bar(reasons, "crops", total=len(tasks), shown=progress))
     reasons = pd.Series(reasons, index=table.index, dtype=object)
     cut = table[reasons.isna()].drop(columns=list(BOX_COLUMNS), errors="ignore").reset_index(drop=True)
     cut["img_path"] = [crop_path(img_path) for img_path in cut["img_path"]]

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from faces.alignment import CropGeometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
+from faces.progress import progress_bar
 
 FOLDER = "data/packed"
 VERSION = 1
@@ -134,10 +134,10 @@ class PackedFaces:
             faces = self._faces[number * block : (number + 1) * block]
             return hashlib.sha256(faces).hexdigest() != checksums[number]
 
-        hidden = None if progress is None else not progress
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             damaged = pool.map(is_damaged, range(len(checksums)))
-            damaged = list(tqdm(damaged, f"verifying {self.path.name}", len(checksums), disable=hidden, unit=""))
+            name = f"verifying {self.path.name}"
+            damaged = list(progress_bar(damaged, name, total=len(checksums), shown=progress))
         if any(damaged):
             first = damaged.index(True) * block
             raise self.refused(f"is damaged in {sum(damaged)} of {len(damaged)} blocks, first after face {first}")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from faces.errors import UserError
 from faces.files import replacing, writing
@@ -19,6 +18,7 @@ from faces.images import ImageError, read_and_resize, read_file
 from faces.ingest.crops import shared_geometry
 from faces.ingest.packed import FOOTER, MAGIC, VERSION
 from faces.ingest.tables import IMAGES_A_TASK
+from faces.progress import progress_bar
 
 # Faces that are decoded, summed and written at a time: 7 MB at 96 pixels, 39 MB at 224.
 BLOCK = 256
@@ -106,10 +106,9 @@ def _decode(paths, hashes, size, workers, progress):
             block[row - start] = _read(paths[row], hashes[row], size)
         return last - first
 
-    hidden = None if progress is None else not progress
     with (
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
-        tqdm(desc=f"faces of {size} px", total=len(paths), disable=hidden, unit="") as bar,
+        progress_bar(name=f"faces of {size} px", total=len(paths), shown=progress) as bar,
     ):
         for start in range(0, len(paths), BLOCK):
             stop = min(start + BLOCK, len(paths))

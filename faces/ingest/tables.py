@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from faces.alignment import CropGeometry
 from faces.datasets import DATASETS, DataSet
@@ -17,6 +16,7 @@ from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.crops import DETECTOR, cut_crops
 from faces.label_files.label_table import read_table
 from faces.label_files.reader_tables import Tables
+from faces.progress import progress_bar
 
 IMAGES_A_TASK = 32
 
@@ -129,11 +129,10 @@ def check_images(
     paths = [root / path for path in table["img_path"]]
     # Handing over every image as a task of its own costs threads of a fast decoder a good part of their speed.
     chunks = [paths[start : start + IMAGES_A_TASK] for start in range(0, len(paths), IMAGES_A_TASK)]
-    hidden = None if progress is None else not progress
     checks = []
     with (
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
-        tqdm(desc="images", total=len(paths), disable=hidden, unit="") as bar,
+        progress_bar(name="images", total=len(paths), shown=progress) as bar,
     ):
         for done in pool.map(lambda chunk: [_check_image(path) for path in chunk], chunks):
             checks += done

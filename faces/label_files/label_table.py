@@ -1,5 +1,6 @@
 """Label tables, those in `meta/` and the user's own: CSV files with `img_path` and any columns of TABLE_COLUMNS."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from faces.label_files.csv_cells import read_cells
 from faces.label_files.values import MAX_PLAUSIBLE_AGE
 from faces.labels import GENDERS, LABEL_COLUMNS, NUMBER_COLUMNS, SPLITS, TABLE_COLUMNS
 
+_log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 UNKNOWN_WORDS = ("", "nan", "na", "none", "null")
 
@@ -20,7 +22,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """Read and check a CSV table, one that `write_table` wrote or the user's own.
 
     Encoding UTF-8, with or without a byte order mark; separator comma; empty = unknown. Genders are female, male, f or
-    m in any case. Columns outside TABLE_COLUMNS are left out, with a printed note.
+    m in any case. Columns outside TABLE_COLUMNS are left out, with a warning.
 
     Returns:
         pandas table of the columns found, in the order of TABLE_COLUMNS; numbers float64, everything else text.
@@ -67,7 +69,7 @@ def _check_header(header, rows, path):
         raise UserError(f"{path} holds no row below its header.")
     extra = [name for name in header if name not in TABLE_COLUMNS]
     if extra:
-        print(f"{path}: left out the columns {', '.join(extra)}; known are {', '.join(TABLE_COLUMNS)}.")
+        _log.warning("%s: left out the columns %s; known are %s.", path, ", ".join(extra), ", ".join(TABLE_COLUMNS))
 
 
 def _parse_path(cells, lines, name, path):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from faces.detection import NO_FACE
 from faces.errors import UserError
@@ -16,6 +15,7 @@ from faces.photos.drawing import draw_estimates
 from faces.photos.estimates import FaceEstimate, error_row, picture_rows
 from faces.photos.paths import SUFFIXES, list_pictures, readable_name
 from faces.photos.rows import RowStream
+from faces.progress import progress_bar
 
 TABLE = "faces.csv"
 
@@ -73,7 +73,7 @@ def annotate_folder(
     with writing(output_dir / TABLE):
         file = (output_dir / TABLE).open("wb")
     with file, RowStream(file, "csv") as table:
-        for name in tqdm(names, "pictures", disable=None):
+        for name in progress_bar(names, "pictures"):
             kind, rows = _annotate_photo(folder / name, output_dir / name, readable_name(name.as_posix()), estimate)
             found[kind] += len(rows)
             table.write(rows)

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from faces.errors import UserError
 from faces.files import make_folder, write_bytes
 from faces.labels import GENDERS, MAX_AGE
+from faces.progress import progress_bar
 from faces.sample import hair as hair_parts
 from faces.sample import head, scene
 from faces.sample.painter import Painter
@@ -76,7 +76,7 @@ def _paint_person(painter, shape, skin, hair, style, rng):
 
 
 def make_sample(
-    folder: str | Path, count: int = 2000, seed: int = 0, size: int = 112, progress: bool = True
+    folder: str | Path, count: int = 2000, seed: int = 0, size: int = 112, progress: bool | None = None
 ) -> pd.DataFrame:
     """Write synthetic faces as JPEG files.
 
@@ -95,7 +95,7 @@ def make_sample(
     if count < 1:
         raise UserError(f"A sample needs count >= 1. Received: {count}")
     folder = make_folder(folder)
-    rows = [_write_face(folder, i, seed, size) for i in tqdm(range(count), "drawing faces", disable=not progress)]
+    rows = [_write_face(folder, i, seed, size) for i in progress_bar(range(count), "drawing faces", shown=progress)]
     return pd.DataFrame(rows, columns=["img_path", "age", "gender"])
 
 

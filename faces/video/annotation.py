@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
 from faces.photos.estimates import FaceEstimate
+from faces.progress import progress_bar
 from faces.video.frame_clock import FrameClock
 from faces.video.frames import FrameSource
 from faces.video.marking import mark_faces
@@ -36,7 +36,7 @@ def annotate_video(
         Tracker; its `count` is the number of faces followed.
     """
     tracker, cuts, clock, due = Tracker(), SceneCuts(), FrameClock(source.fps), 0
-    for frame in tqdm(source, "frames", total=source.count, disable=None):
+    for frame in progress_bar(source, "frames", total=source.count):
         if cuts.is_cut(frame.image):
             tracker.forget()
             due = frame.index

@@ -1,6 +1,7 @@
 """One fold of a run: from the rows of its parts to a trained and evaluated checkpoint in its folder."""
 
 import contextlib
+import logging
 import platform
 import shutil
 import time
@@ -42,6 +43,8 @@ from keras_impl.training.first_weights import make_model
 from keras_impl.training.fit import fit
 from keras_impl.training.loggers import tensorboard_callback, wandb_callback, write_history_picture
 from keras_impl.training.recorder import CHECKPOINT_NAME, STATE_NAME
+
+_log = logging.getLogger(__name__)
 
 PACKAGES = ("keras", "numpy", "pandas", "opencv-python", "hydra-core")
 
@@ -197,7 +200,7 @@ def _write_data_facts(folder, data, fold):
     write_csv(folder / "split.csv", _division(data, fold))
     write_json(folder / "leak_report.json", leak_report(data.table, fold.split))
     if len(data.rejected):
-        print(f"{len(data.rejected)} images cannot be read, see {folder / 'rejected.csv'}")
+        _log.warning("%d images cannot be read, see %s", len(data.rejected), folder / "rejected.csv")
         write_csv(folder / "rejected.csv", data.rejected)
 
 
@@ -208,7 +211,8 @@ def _report_clipped(parts, model):
     for name, part in parts.items():
         clipped = part.labels.clipped(head.min_age, head.max_age)
         if clipped:
-            print(f"{name}: {clipped} ages lie outside {head.min_age}..{head.max_age}; the loss clips them.")
+            limits = f"{head.min_age}..{head.max_age}"
+            _log.warning("%s: %d ages lie outside %s; the loss clips them.", name, clipped, limits)
 
 
 def _callbacks(config: Configuration, folder: Path, resume: bool) -> list[keras.callbacks.Callback]:

@@ -366,4 +366,4 @@ def require_labels(labels, method, outputs, names=None):
         if len(unused) == len(weights):
             raise UserError(f"No training row of {db} has a usable {' or '.join(unused)}. {_HINTS[unused[0]]}")
         for name in unused:
-            print(f"{db} has no usable {name}: it trains the other output only.")
+            _log.warning("%s has no usable %s: it trains the other output only.", db, name)

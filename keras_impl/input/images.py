@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from faces.files import replacing, writing
 from faces.images import read_and_resize
+from faces.progress import progress_bar
 
 Cache = Literal["memory", "disk", "none"]
 
@@ -24,7 +24,7 @@ class FaceImages:
             runs on the same files; "none" decodes on each access.
     """
 
-    def __init__(self, paths, size, *, cache="memory", cache_folder="data/cache", workers=None, progress=True):
+    def __init__(self, paths, size, *, cache="memory", cache_folder="data/cache", workers=None, progress=None):
         self.paths, self.size = [os.fspath(path) for path in paths], size
         self._pool = ThreadPoolExecutor(workers or os.cpu_count())
         self._progress = progress
@@ -56,7 +56,7 @@ class FaceImages:
             faces[row] = self._read(row)
 
         rows = self._pool.map(read_into, range(len(self.paths)))
-        for _ in tqdm(rows, total=len(self.paths), desc="faces", unit="img", disable=None if self._progress else True):
+        for _ in progress_bar(rows, "faces", total=len(self.paths), shown=self._progress):
             pass
 
     def _open_disk_cache(self, folder):

@@ -37,7 +37,7 @@ def divide_table(table, split, *, age_label="real", weights=None):
     return parts
 
 
-def load_images(parts, data, size, *, cache, cache_folder, progress=True):
+def load_images(parts, data, size, *, cache, cache_folder, progress=None):
     """Open the images of every part of a FaceData: faces of its packs where it has any, else FaceImages."""
     for name, part in parts.items():
         if data.packed is not None:
