@@ -1,12 +1,8 @@
 """The devices that the backend of Keras sees: how many share a batch, and what they want of precision and compiler."""
 
 import contextlib
-from importlib.util import find_spec
 
 import keras
-
-from faces.errors import UserError
-from keras_impl.configuration import Recipe
 
 
 def accelerators():
@@ -24,27 +20,6 @@ def replicas():
     if keras.backend.backend() == "jax":  # its own default: accelerators where there are any, else processors
         return len(keras.distribution.list_devices())
     return max(1, accelerators()) if keras.backend.backend() == "tensorflow" else 1
-
-
-def check_backend(recipe: Recipe, *, mixup: bool) -> None:
-    """UserError for what the backend of Keras, or its devices, cannot do.
-
-    Args:
-        recipe: the section `train`.
-        mixup: whether images are mixed.
-    """
-    backend, devices = keras.backend.backend(), replicas()
-    tensorflow = backend == "tensorflow"
-    if backend == "jax" and recipe.batch_size % devices:
-        raise UserError(
-            f"train.batch_size must be a multiple of {devices}, the devices of jax. Received: {recipe.batch_size}"
-        )
-    if recipe.augment == "keras_cv" and not tensorflow:
-        raise UserError("train.augment=keras_cv needs KERAS_BACKEND=tensorflow. Use opencv or device.")
-    if recipe.augment == "device" and mixup and tensorflow and devices > 1:
-        raise UserError("train.augment=device has no augment.mixup over several devices of TensorFlow. Use opencv.")
-    if recipe.tensorboard and find_spec("tensorflow") is None:
-        raise UserError("train.tensorboard=true needs the package tensorflow, which writes the event files.")
 
 
 def make_strategy():

@@ -17,6 +17,6 @@ def changed_values(*overrides):
 
 def configured(*overrides):
     """The Configuration."""
-    from keras_impl.configuration import read_configuration
+    from keras_impl.experiment.configuration import read_configuration
 
     return read_configuration(changed_values(*overrides)[0])

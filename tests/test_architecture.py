@@ -87,7 +87,7 @@ def test_a_new_backbone_has_its_least_size(run_config, monkeypatch):
     from faces.errors import UserError
     from keras_impl.backbones import BACKBONES, Backbone
     from keras_impl.backbones.face_resnet import FaceResNet
-    from keras_impl.configuration import read_configuration
+    from keras_impl.experiment.configuration import read_configuration
 
     monkeypatch.setitem(BACKBONES, "MyNet", Backbone(partial(FaceResNet, (8,), (1,)), min_size=20))
     with pytest.raises(UserError, match="MyNet must be a whole number >= 20"):

@@ -22,10 +22,10 @@ from faces.report.evaluation import evaluate_columns
 from faces.report.metrics import TRAINING, metrics_in
 from faces.splits.draw import leak_report
 from faces.splits.protocols import Fold
-from keras_impl.configuration import Configuration
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.columns import prediction_columns
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
+from keras_impl.experiment.configuration import Configuration
 from keras_impl.input.face_data import (
     SPLIT_KEYS,
     FaceData,

@@ -15,9 +15,9 @@ from faces.files import make_folder, write_json
 from faces.report.evaluation import evaluate_columns
 from faces.report.metrics import FOLDS, METRICS, TRAINING, metrics_in
 from faces.splits.protocols import Fold
-from keras_impl.configuration import Configuration
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
+from keras_impl.experiment.configuration import Configuration
 from keras_impl.experiment.fold import check_same_division, make_parts, prepare_fold, run_fold
 from keras_impl.input.face_data import FaceData
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from faces.files import write_text, writing
-from keras_impl.configuration import Configuration, read_configuration
-from keras_impl.devices import check_backend, set_precision
+from keras_impl.devices import set_precision
+from keras_impl.experiment.configuration import Configuration, read_configuration
 from keras_impl.experiment.fold import run_fold
 from keras_impl.experiment.folds import run_folds
 from keras_impl.experiment.sweep import write_sweep_report
 from keras_impl.input.face_data import SPLIT_KEYS, divide, load_data
+from keras_impl.training.recipe import check_backend
 
 
 def run(

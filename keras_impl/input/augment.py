@@ -5,12 +5,43 @@ that the uninterrupted one would have seen.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from faces.errors import UserError
-from keras_impl.configuration import Augmentation
+from keras_impl.settings import STRICT, Upto1
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Augmentation:
+    """Section `augment`: the strength of each augmentation; 0 turns it off.
+
+    Attributes:
+        flip: 1 mirrors half of the faces, 0.5 a quarter.
+        shift: largest shift, share of the image.
+        scale: largest change of size, share.
+        rotate: largest angle, degrees.
+        brightness: largest change, share of the value range.
+        contrast: largest change of the factor.
+        erase: probability of painting a rectangle of 2-20 % of the image grey (Zhong et al., Random Erasing Data
+            Augmentation, AAAI 2020).
+        mixup: alpha of the Beta distribution of the mixing share (Zhang et al., mixup: Beyond Empirical Risk
+            Minimization, ICLR 2018).
+    """
+
+    flip: Upto1
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    scale: Annotated[float, Field(ge=0, le=0.5)]
+    rotate: Annotated[float, Field(ge=0, le=180)]
+    brightness: Upto1
+    contrast: Upto1
+    erase: Upto1
+    mixup: Annotated[float, Field(ge=0, le=10)]
+
 
 NO_AUGMENTATION = Augmentation(flip=0, shift=0, scale=0, rotate=0, brightness=0, contrast=0, erase=0, mixup=0)
 ERASED_SHARE = (0.02, 0.2)  # of the image

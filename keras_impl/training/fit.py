@@ -10,9 +10,8 @@ import keras
 import numpy as np
 
 from faces.report.metrics import HIGH, METRICS
-from keras_impl.configuration import Augmentation, Recipe
 from keras_impl.devices import compiles_steps
-from keras_impl.input.augment import make_augmenter, make_keras_cv_augmenter
+from keras_impl.input.augment import Augmentation, make_augmenter, make_keras_cv_augmenter
 from keras_impl.input.batches import steps_per_epoch
 from keras_impl.input.device_augment import make_device_augmenter
 from keras_impl.input.labels import make_arrays
@@ -22,6 +21,7 @@ from keras_impl.methods import METHODS
 from keras_impl.model import METRIC_NAMES, FaceModel
 from keras_impl.training.averaging import AveragedWeights
 from keras_impl.training.optimizers import make_optimizer, make_schedule
+from keras_impl.training.recipe import Recipe
 from keras_impl.training.recorder import RunRecorder
 from keras_impl.weighting import age_weights
 

@@ -10,7 +10,7 @@ import pytest
 from faces.errors import UserError
 from faces.images import read_rgb
 from keras_impl.checkpoint import load_model
-from keras_impl.configuration import read_configuration
+from keras_impl.experiment.configuration import read_configuration
 from keras_impl.predictor import Predictor
 from tests.results import read_history
 

@@ -4,12 +4,12 @@ The values come from src/config.yaml and the command line; there are no other de
 there too, so nothing of it stands here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from faces.errors import UserError
@@ -17,49 +17,14 @@ from faces.labels import Output
 from faces.registry import Registry
 from faces.splits.protocols import PROTOCOLS
 from keras_impl.backbones import check_backbone
+from keras_impl.input.augment import Augmentation
 from keras_impl.input.face_data import db_names
 from keras_impl.input.images import Cache
 from keras_impl.input.labels import AgeLabel
 from keras_impl.methods import METHODS
-from keras_impl.training.optimizers import OPTIMIZERS, SCHEDULES
+from keras_impl.settings import STRICT, Count, File, Positive, Share, Text, Year, one_of, that
+from keras_impl.training.recipe import Recipe
 from keras_impl.weighting import KERNELS, SCHEMES
-
-# A word is no number, 2.5 is no whole number and true is neither; nan and infinity are refused everywhere.
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-LARGEST_SEED = 2**32 - 1  # of NumPy's generators
-_Value = TypeVar("_Value")
-
-
-def _one_of(known: Mapping[str, Any]) -> AfterValidator:
-    """Accepts the names of a registry; the error lists them."""
-
-    def check(name: str) -> str:
-        known[name]
-        return name
-
-    return AfterValidator(check)
-
-
-def _that(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
-    """Accepts values for which `holds`; `expected` says in words what they are."""
-
-    def check(value: _Value) -> _Value:
-        if not holds(value):
-            raise UserError(f"{expected}. Received: {value}")
-        return value
-
-    return AfterValidator(check)
-
-
-Text = Annotated[str, Field(min_length=1)]
-File = Annotated[str, Field(min_length=1, description="a path")]
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-Share = Annotated[float, Field(ge=0, lt=1)]  # below 1: something must be left
-Upto1 = Annotated[float, Field(ge=0, le=1)]
-Factor = Annotated[float, Field(ge=0, le=1e6)]
-Positive = Annotated[float, Field(gt=0, le=1e6)]
-Year = Annotated[int, Field(ge=0, le=200)]
 
 
 def _known_data_sets(db: Any) -> Any:
@@ -124,7 +89,7 @@ class Model:
     img_size: Annotated[int, Field(le=4096)]
     outputs: Annotated[
         list[Output],
-        _that(lambda names: 0 < len(names) == len(set(names)), "model.outputs must name age, gender or both"),
+        that(lambda names: 0 < len(names) == len(set(names)), "model.outputs must name age, gender or both"),
     ]
     weights: Annotated[Text | None, AfterValidator(_known_weights)]
     dropout: Share
@@ -141,76 +106,21 @@ class Model:
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
 class Method:
-    name: Annotated[Text, _one_of(METHODS)]
+    name: Annotated[Text, one_of(METHODS)]
     decode: Text | None
     params: dict[str, Any]
-
-
-@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
-class Recipe:
-    """Section `train`."""
-
-    epochs: Count
-    batch_size: Count
-    optimizer_name: Annotated[Text, AfterValidator(str.lower), _one_of(OPTIMIZERS)]
-    lr: Annotated[float, Field(gt=0, le=1000)]
-    weight_decay: Annotated[float, Field(ge=0, le=1000)]
-    schedule: Annotated[Text, _one_of(SCHEDULES)]
-    warmup_epochs: Factor
-    steps_per_epoch: Count | None
-    clip_norm: Positive | None
-    ema: Annotated[float, Field(gt=0, lt=1)] | None
-    early_stopping: Count | None
-    freeze_epochs: Annotated[int, Field(ge=0, le=10**9)]
-    age_weight: Positive | None
-    gender_weight: Factor
-    gender_label_smoothing: Share
-    gender_focal_gamma: Annotated[float, Field(ge=0, le=100)]
-    augment: Literal["opencv", "device", "keras_cv", "none"]
-    mixed_precision: Literal["auto", "on", "off"]
-    seed: Seed
-    resume: bool
-    tensorboard: bool
-    verbose: Literal["auto"] | Annotated[int, Field(ge=0, le=2)]
-
-
-@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
-class Augmentation:
-    """Section `augment`: the strength of each augmentation of `keras_impl.input.augment`; 0 turns it off.
-
-    Attributes:
-        flip: 1 mirrors half of the faces, 0.5 a quarter.
-        shift: largest shift, share of the image.
-        scale: largest change of size, share.
-        rotate: largest angle, degrees.
-        brightness: largest change, share of the value range.
-        contrast: largest change of the factor.
-        erase: probability of painting a rectangle of 2-20 % of the image grey (Zhong et al., Random Erasing Data
-            Augmentation, AAAI 2020).
-        mixup: alpha of the Beta distribution of the mixing share (Zhang et al., mixup: Beyond Empirical Risk
-            Minimization, ICLR 2018).
-    """
-
-    flip: Upto1
-    shift: Annotated[float, Field(ge=0, le=0.5)]
-    scale: Annotated[float, Field(ge=0, le=0.5)]
-    rotate: Annotated[float, Field(ge=0, le=180)]
-    brightness: Upto1
-    contrast: Upto1
-    erase: Upto1
-    mixup: Annotated[float, Field(ge=0, le=10)]
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
 class Weighting:
     """Section `weighting`: arguments of `keras_impl.weighting.age_weights`."""
 
-    scheme: Annotated[Text, _one_of(Registry("weighting scheme", dict.fromkeys(SCHEMES)))]
+    scheme: Annotated[Text, one_of(Registry("weighting scheme", dict.fromkeys(SCHEMES)))]
     lds: bool
-    kernel: Annotated[Text, _one_of(Registry("LDS kernel", dict.fromkeys(KERNELS)))]
+    kernel: Annotated[Text, one_of(Registry("LDS kernel", dict.fromkeys(KERNELS)))]
     kernel_size: Annotated[
         Annotated[int, Field(ge=1, le=999)],
-        _that(lambda size: size % 2, "weighting.kernel_size must be an odd whole number"),
+        that(lambda size: size % 2, "weighting.kernel_size must be an odd whole number"),
     ]
     kernel_sigma: Positive
 

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from faces.errors import UserError
-from keras_impl.configuration import Configuration, read_configuration
+from keras_impl.experiment.configuration import Configuration, read_configuration
 from tests.configurations import CONFIG, changed_values, configured
 
 

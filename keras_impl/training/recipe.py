@@ -1,0 +1,62 @@
+"""How to train: the section `train` of the configuration, and what the backend of Keras can do of it."""
+
+from importlib.util import find_spec
+from typing import Annotated, Literal
+
+import keras
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from faces.errors import UserError
+from keras_impl.devices import replicas
+from keras_impl.settings import STRICT, Count, Factor, Positive, Seed, Share, Text, one_of
+from keras_impl.training.optimizers import OPTIMIZERS, SCHEDULES
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Recipe:
+    """Section `train`."""
+
+    epochs: Count
+    batch_size: Count
+    optimizer_name: Annotated[Text, AfterValidator(str.lower), one_of(OPTIMIZERS)]
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]
+    schedule: Annotated[Text, one_of(SCHEDULES)]
+    warmup_epochs: Factor
+    steps_per_epoch: Count | None
+    clip_norm: Positive | None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None
+    early_stopping: Count | None
+    freeze_epochs: Annotated[int, Field(ge=0, le=10**9)]
+    age_weight: Positive | None
+    gender_weight: Factor
+    gender_label_smoothing: Share
+    gender_focal_gamma: Annotated[float, Field(ge=0, le=100)]
+    augment: Literal["opencv", "device", "keras_cv", "none"]
+    mixed_precision: Literal["auto", "on", "off"]
+    seed: Seed
+    resume: bool
+    tensorboard: bool
+    verbose: Literal["auto"] | Annotated[int, Field(ge=0, le=2)]
+
+
+def check_backend(recipe: Recipe, *, mixup: bool) -> None:
+    """UserError for what the backend of Keras, or its devices, cannot do.
+
+    Args:
+        recipe: the section `train`.
+        mixup: whether images are mixed.
+    """
+    backend, devices = keras.backend.backend(), replicas()
+    tensorflow = backend == "tensorflow"
+    if backend == "jax" and recipe.batch_size % devices:
+        raise UserError(
+            f"train.batch_size must be a multiple of {devices}, the devices of jax. Received: {recipe.batch_size}"
+        )
+    if recipe.augment == "keras_cv" and not tensorflow:
+        raise UserError("train.augment=keras_cv needs KERAS_BACKEND=tensorflow. Use opencv or device.")
+    if recipe.augment == "device" and mixup and tensorflow and devices > 1:
+        raise UserError("train.augment=device has no augment.mixup over several devices of TensorFlow. Use opencv.")
+    if recipe.tensorboard and find_spec("tensorflow") is None:
+        raise UserError("train.tensorboard=true needs the package tensorflow, which writes the event files.")
