@@ -232,15 +232,21 @@ class Draws:
         self.seed = seed
         self._kept = []
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for times in self._counts():
+            yield times.astype(np.float64)
+
+    def _counts(self):
+        """The draws as uint8: no unit is drawn 256 times."""
         if self._kept:
-            yield from (times.astype(np.float64) for times in self._kept)
+            yield from self._kept
             return
         kept = []
         for times in self._draw():
+            times = times.astype(np.uint8)
             if self.size * self.resamples <= _DRAWS_KEPT:
-                kept.append(times.astype(np.uint8))  # no unit is drawn 256 times
-            yield times.astype(np.float64)
+                kept.append(times)
+            yield times
         self._kept = kept
 
     def _draw(self):
@@ -283,7 +289,9 @@ class Draws:
             sizes: (n,) size of each sample up to a common factor; None = all count the same.
         """
         units = self.units[samples]
-        resampled = [np.empty(0), *(statistic(times[:, units]) for times in self)]
+        # Taken from bytes, and row by row in memory: twice as fast as by an index of a float64 array.
+        counts = (np.take(times, units, axis=1).astype(np.float64) for times in self._counts())
+        resampled = [np.empty(0), *map(statistic, counts)]
         return Estimate(value, np.concatenate(resampled), self._sum(units, influence), self._sum(units, sizes))
 
     def _means(self, block):
