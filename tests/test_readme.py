@@ -95,6 +95,16 @@ def test_backbones_and_their_twins_are_counted():
     assert f"{len(TWIN_BACKBONES)} of the {len(BACKBONES)} backbones" in text
 
 
+def test_layout_names_every_folder():
+    layout = (ROOT / "README.md").read_text().split("## Layout")[1]
+    files = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    parts = [path.split("/")[:-1] for path in files if not path.startswith(".")]
+    tops = {folders[0] for folders in parts if folders}
+    rooms = {folders[1] for folders in parts if len(folders) > 1 and folders[0] in ("faces", "keras_impl")}
+    assert len(tops) >= 10 and len(rooms) >= 12
+    assert [name for name in sorted(tops | rooms) if f"`{name}/`" not in layout] == []
+
+
 def run_blocks(clone, mark):
     blocks = [block for block in readme_blocks() if block["mark"] == mark]
     assert blocks
