@@ -110,7 +110,7 @@ def test_ctrl_c_leaves_nothing_half(photos):
     (photos / "labels.csv").write_text("\n".join(["img_path,age", *lines]))
     process = start(photos, *CSV, "--pack", "256")
     deadline = time.monotonic() + 120
-    while not list((photos / "data" / "packed").glob(".csv_256.npy.*")):
+    while not list((photos / "data" / "packed").glob(".csv_256.*.part.npy")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
