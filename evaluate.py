@@ -70,10 +70,8 @@ def main(arguments=None):
         raise UserError(f"--calibrate needs a coverage between 0 and 1. Received: {arguments.calibrate}")
     for checkpoint in arguments.checkpoint:
         require_checkpoint(checkpoint)
-    from keras_impl.evaluation.reports import (
-        Rows,
-        evaluate_checkpoints,
-    )  # load frameworks only after the arguments are checked
+    # Frameworks load only after the arguments are checked.
+    from keras_impl.evaluation.reports import Rows, evaluate_checkpoints
 
     division = {name: getattr(arguments, name) for name in ("protocol", "split_csv", "fold", "folds")}
     rows = Rows(

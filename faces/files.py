@@ -4,6 +4,9 @@ What is to be at `path` is written beside it under a hidden name, brought to the
 reader never sees half a file, a process that is killed leaves the old file or the new one, and after an error the old
 one is still there. The hidden name tells the host and the process; what processes left that were killed is removed by
 the next one that writes into the folder.
+
+What grows while somebody may already read it is written in place instead, under `writing`: the rows of `predict.py` and
+`demo.py`, a video with its table, the logs of benchmarks.
 """
 
 import contextlib

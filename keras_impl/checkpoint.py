@@ -20,13 +20,13 @@ class CheckpointWriter:
     filled and saved.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: FaceModel) -> None:
         self._model = model
         self._copy = FaceModel.from_config(_in_float32(model.get_config()))
         self._copy.build()
         self._copy.backbone.trainable = True  # a checkpoint of the frozen epochs is no frozen model
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write `path` atomically; on an error the file that was there stays.
 
         Raises:
@@ -36,7 +36,7 @@ class CheckpointWriter:
         save_model(self._copy, path)
 
 
-def save_model(model, path):
+def save_model(model: FaceModel, path: str | Path) -> None:
     """Save an uncompiled FaceModel atomically, see `CheckpointWriter.save`."""
     with replacing(path, "The checkpoint") as part, temporary(path) as plain:
         model.save(plain)
@@ -54,7 +54,7 @@ def _compress(source, target):
                 shutil.copyfileobj(member, compressed, COPIED_BYTES)
 
 
-def load_model(path):
+def load_model(path: str | Path) -> FaceModel:
     """The FaceModel of a checkpoint.
 
     Raises:

@@ -4,7 +4,6 @@ CSV and JSON lines are appended to. Parquet cannot be: its rows go to a journal 
 becomes the Parquet file at the end.
 """
 
-import contextlib
 import importlib.util
 import os
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from faces.errors import UserError
+from faces.files import writing
 from faces.photos.estimates import Row
 from faces.photos.row_formats import LINES, check_schema, to_journal, to_parquet
 
@@ -129,12 +129,12 @@ class RowFile(RowStream):
 
     def __init__(self, path: str | Path, row_format: str, *, resume: bool = False) -> None:
         self._path, self._lines = Path(path), LINES[row_format]
-        with self._refusing():
+        with writing(self._path):
             self._file = self._path.open("ab", buffering=0)
         try:
             _lock(self._file, self._path)
             size = 0
-            with self._refusing():
+            with writing(self._path):
                 if resume:
                     size, self.done_count = _cut_last_picture(self._path, self._lines)
                 elif self._path.is_file():  # a pipe or a device cannot be emptied
@@ -152,16 +152,9 @@ class RowFile(RowStream):
         return (name for _, name, face in rows if not face)
 
     def _put(self, data):
-        with self._refusing():
+        with writing(self._path):
             while data:  # a nearly full disk takes a part
                 data = data[self._file.write(data) :]
-
-    @contextlib.contextmanager
-    def _refusing(self):
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"{self._path} cannot be written: {error.strerror or error}") from error
 
 
 def _lock(file, path):
@@ -189,7 +182,7 @@ class ParquetRows(RowFile):
         super().__init__(journal, "jsonl", resume=resume)
 
     def finish(self) -> None:
-        with self._refusing():
+        with writing(self._path):
             to_parquet(self._path, self._target)
             self._path.unlink()
 

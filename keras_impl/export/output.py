@@ -9,7 +9,7 @@ from keras_impl.export.formats import FORMATS
 SAVED_MODEL_PARTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets"}
 
 
-def check_output(path, name):
+def check_output(path: str | Path, name: str) -> None:
     """UserError unless an export in this format may be written to `path`, replacing an older one."""
     path, suffix = Path(path), FORMATS[name].suffix
     if path.suffix != suffix and suffix:
@@ -44,7 +44,7 @@ def _require_own_weights(path):
         raise UserError(f"{weights} is no part of an earlier export, and is left as it is.")
 
 
-def size_of(path, name):
+def size_of(path: str | Path, name: str) -> int:
     """Bytes of an export with all its parts."""
     path = Path(path)
     if name == "saved_model":

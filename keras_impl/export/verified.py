@@ -1,7 +1,9 @@
 """`export.py` without its command line: write, run, compare, and only then keep."""
 
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +17,7 @@ from keras_impl.export.formats import FORMATS, REQUIREMENTS, require_packages, w
 from keras_impl.export.int8 import require_small_loss, write_int8
 from keras_impl.export.output import check_output, size_of
 from keras_impl.export.quiet import quiet
-from keras_impl.export.samples import load_samples
+from keras_impl.export.samples import FaceSource, load_samples
 from keras_impl.predictor import Predictor
 
 BATCH_SIZE = 64
@@ -26,7 +28,9 @@ class Exported:
     """What was written, in numbers.
 
     Attributes:
-        size: bytes. faces, db: how many faces of which data set were compared.
+        size: bytes.
+        faces: how many were compared.
+        db: the data set that they are of.
         differences: of `require_agreement`; {} for 8 bits.
         at_border: faces whose age was not compared, see `require_agreement`.
         loss: what 8 bits cost, in words; "" in float32.
@@ -40,12 +44,16 @@ class Exported:
     loss: str = ""
 
 
-def export_checkpoint(checkpoint, output, name, source, *, int8=False):
+def export_checkpoint(
+    checkpoint: str | Path, output: str | Path, name: str, source: FaceSource, *, int8: bool = False
+) -> Exported:
     """Write the prediction of a checkpoint in another format, if what it says is what Keras says.
 
     Args:
-        checkpoint: path of a `.keras` file. output: path; an earlier export there is replaced.
-        name: key of FORMATS. source: FaceSource of the faces that both predict.
+        checkpoint: path of a `.keras` file.
+        output: path; an earlier export there is replaced.
+        name: key of FORMATS.
+        source: the faces that both predict.
         int8: 8-bit weights and activations in the backbone, see `write_int8`; litert only.
 
     Returns:
@@ -80,7 +88,7 @@ def export_checkpoint(checkpoint, output, name, source, *, int8=False):
         return Exported(**facts, differences=differences, at_border=at_border)
 
 
-def predict(run, faces):
+def predict(run: Callable[[np.ndarray], dict[str, np.ndarray]], faces: np.ndarray) -> dict[str, np.ndarray]:
     """Predictions of faces (N, S, S, 3) as {name: array}, the first on its own: a file that takes batches of one size
     only fails."""
     parts = [run(batch) for batch in (faces[:1], *face_batches(faces[1:], BATCH_SIZE))]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -19,12 +20,25 @@ class FaceImages:
     """Random access to N faces as uint8 (B, S, S, 3), decoded and resized once where a cache is kept.
 
     Args:
-        paths: image files. size: S in pixels.
+        paths: image files.
+        size: S in pixels.
         cache: "memory" holds N * S * S * 3 bytes; "disk" maps a file of that size in `cache_folder`, reused by later
             runs on the same files; "none" decodes on each access.
+        cache_folder: made if need be.
+        workers: number of threads that fill the cache, by default one a processor.
+        progress: see `faces.progress.progress_bar`.
     """
 
-    def __init__(self, paths, size, *, cache="memory", cache_folder="data/cache", workers=None, progress=None):
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        size: int,
+        *,
+        cache: Cache = "memory",
+        cache_folder: str | Path = "data/cache",
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> None:
         self.paths, self.size = [os.fspath(path) for path in paths], size
         self._pool = ThreadPoolExecutor(workers or os.cpu_count())
         self._progress = progress
@@ -35,10 +49,10 @@ class FaceImages:
         elif cache == "disk":
             self._faces = self._open_disk_cache(Path(cache_folder))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         if self._faces is not None:
             return np.ascontiguousarray(self._faces[rows])
         # One image after the other: tf.data calls this for several batches at once, and handing single images to a

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ import pandas as pd
 from faces.errors import UserError
 from faces.files import remove_leftovers, replacing, write_csv
 from keras_impl.checkpoint import CheckpointWriter
+from keras_impl.training.averaging import AveragedWeights
 
 STATE_NAME = "resume.npz"
 CHECKPOINT_NAME = "model.keras"
@@ -33,7 +35,15 @@ class RunRecorder(keras.callbacks.Callback):
         average: AveragedWeights whose weights the checkpoint gets, None for the model's own.
     """
 
-    def __init__(self, folder, *, monitor, maximize=False, patience=None, average=None):
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        monitor: str,
+        maximize: bool = False,
+        patience: int | None = None,
+        average: AveragedWeights | None = None,
+    ) -> None:
         super().__init__()
         self.folder, self.monitor, self.patience = Path(folder), monitor, patience
         self._sign = -1.0 if maximize else 1.0
@@ -44,11 +54,11 @@ class RunRecorder(keras.callbacks.Callback):
     # === Resuming ===
 
     @property
-    def pending(self):
+    def pending(self) -> bool:
         """True between `load` and `restore`."""
         return self._state is not None
 
-    def load(self):
+    def load(self) -> int:
         """Read the state of the run folder; returns the number of finished epochs, 0 where there is none.
 
         Raises:
@@ -70,7 +80,7 @@ class RunRecorder(keras.callbacks.Callback):
             self._write_history()
         return len(self.history)
 
-    def restore(self, model, *, optimizer=True):
+    def restore(self, model: keras.Model, *, optimizer: bool = True) -> None:
         """Copy the state that was loaded into a compiled model and, unless told otherwise, its optimizer."""
         model_values, optimizer_values = (
             [self._state[f"{kind}{index}"] for index in range(int(self._state[f"{kind}_count"]))]
@@ -91,10 +101,10 @@ class RunRecorder(keras.callbacks.Callback):
 
     # === Keras' events ===
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._started = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self._started, 2)
@@ -117,12 +127,12 @@ class RunRecorder(keras.callbacks.Callback):
 
     # === The best epoch ===
 
-    def best_epoch(self):
+    def best_epoch(self) -> int:
         """Number of the best epoch so far, 1 the first; 0 before any."""
         scores = [self._score(row) for row in self.history]
         return int(np.argmin(scores)) + 1 if scores else 0
 
-    def exhausted(self):
+    def exhausted(self) -> bool:
         """True when `patience` epochs brought nothing better."""
         return self.patience is not None and len(self.history) - self.best_epoch() >= self.patience
 
