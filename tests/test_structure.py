@@ -242,6 +242,18 @@ def test_bars_are_made_in_one_place():
     assert users == ["faces/progress.py"]
 
 
+def test_one_module_replaces_files():
+    words = {"fsync", "mkstemp", "mkdtemp", "NamedTemporaryFile", "to_csv", "to_json", "savefig"}
+    users = set()
+    for path in python_files():
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        moves = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & {"os.replace"}
+        if (names & words or moves) and not path.startswith(("tests/", "parity_tests/", "torch_ref/")):
+            users.add(path)
+    assert users == {"faces/files.py", "faces/report/page/svg.py"}  # the latter draws into text
+
+
 # === Twins ===
 
 STACKS = ("keras_impl", "torch_ref")
