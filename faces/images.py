@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ class ImageError(UserError):
         self.path = path
         self.reason = reason
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"cannot read image {self.path}: {self.reason}"
 
 
@@ -107,11 +107,19 @@ def check_rgb(image: np.ndarray) -> None:
         raise UserError(f"Expected an RGB picture, uint8 (H, W, 3). Received: {image.dtype} {image.shape}")
 
 
-def face_batches(faces: Any, batch_size: int) -> Iterator[np.ndarray]:
+class Faces(Protocol):
+    """N faces of one size: an array, a cache, a pack. Indexed with an array of B rows it gives uint8 (B, S, S, 3)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
+
+
+def face_batches(faces: Faces, batch_size: int) -> Iterator[np.ndarray]:
     """All faces in order, uint8 (B, S, S, 3), at most `batch_size` at a time.
 
     Args:
-        faces: what has a length and gives the faces of an array of rows: an array, a pack, a cache.
+        faces: an array, a cache or a pack.
         batch_size: largest B.
     """
     rows = np.arange(len(faces))

@@ -1,11 +1,13 @@
 """The devices that the backend of Keras sees: how many share a batch, and what they want of precision and compiler."""
 
 import contextlib
+from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 
 
-def accelerators():
+def accelerators() -> int:
     """Number of accelerators that the Keras backend sees."""
     if keras.backend.backend() == "torch":  # Keras lists no devices for it
         import torch
@@ -14,7 +16,7 @@ def accelerators():
     return sum(not device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
-def replicas():
+def replicas() -> int:
     """Number of devices that share each batch of a training: all of a kind under TensorFlow and jax, one under
     torch."""
     if keras.backend.backend() == "jax":  # its own default: accelerators where there are any, else processors
@@ -22,7 +24,7 @@ def replicas():
     return max(1, accelerators()) if keras.backend.backend() == "tensorflow" else 1
 
 
-def make_strategy():
+def make_strategy() -> AbstractContextManager[Any]:
     """A context that mirrors the model over all devices where the backend trains on several, else one that does
     nothing."""
     if replicas() == 1:
@@ -34,13 +36,13 @@ def make_strategy():
     return tf.distribute.MirroredStrategy().scope()
 
 
-def set_precision(mixed_precision):
+def set_precision(mixed_precision: str) -> None:
     """Set Keras' precision policy: "auto" is bfloat16 on accelerators; "on" and "off" decide by hand."""
     mixed = mixed_precision == "on" or (mixed_precision == "auto" and accelerators() > 0)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed else "float32")
 
 
-def compiles_steps():
+def compiles_steps() -> bool:
     """Whether XLA compiles the training step. jax knows no other way; under TensorFlow it is up to ten times slower
     than plain kernels for these nets on a CPU; torch would compile by other means, which takes longer than it saves."""
     backend = keras.backend.backend()

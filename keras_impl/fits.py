@@ -20,12 +20,12 @@ MIN_COMPONENT_VARIANCE = 1 / 12  # of one year of the grid
 MIN_RESPONSIBILITY = 1e-6  # a component with less explains no face and keeps its place
 
 
-def fit_median(train_ages: np.ndarray, min_age: int, max_age: int, **_) -> dict[str, Any]:
+def fit_median(train_ages: np.ndarray, min_age: int, max_age: int, **_: Any) -> dict[str, Any]:
     """{"initial_bias"}: the best constant under the absolute error."""
     return {"initial_bias": float(np.nanmedian(np.asarray(train_ages, np.float64)))}
 
 
-def fit_mean(train_ages: np.ndarray, min_age: int, max_age: int, **_) -> dict[str, Any]:
+def fit_mean(train_ages: np.ndarray, min_age: int, max_age: int, **_: Any) -> dict[str, Any]:
     """{"initial_bias"}: the best constant under the squared error."""
     return {"initial_bias": float(np.nanmean(np.asarray(train_ages, np.float64)))}
 
@@ -37,7 +37,7 @@ def fit_ranks(
     *,
     start: str = "prior",
     importance_weights: str | Sequence[float] | None = None,
-    **_,
+    **_: Any,
 ) -> dict[str, Any]:
     """What independent tasks "age above k" know from the training ages.
 
@@ -61,7 +61,7 @@ def fit_ranks(
 
 
 def fit_conditional_ranks(
-    train_ages: np.ndarray, min_age: int, max_age: int, *, start: str = "prior", **_
+    train_ages: np.ndarray, min_age: int, max_age: int, *, start: str = "prior", **_: Any
 ) -> dict[str, Any]:
     """{"initial_bias"} as in `fit_ranks`, for tasks "age above k, given above k - 1"; start="published": nothing."""
     if not _from_prior(start):
@@ -99,7 +99,7 @@ def _importance_weights(counts, rule):
     return (roots / roots.max()).tolist()
 
 
-def fit_balanced_mse(train_ages: np.ndarray, min_age: int, max_age: int, *, variant: str, **_) -> dict[str, Any]:
+def fit_balanced_mse(train_ages: np.ndarray, min_age: int, max_age: int, *, variant: str, **_: Any) -> dict[str, Any]:
     """The initial bias and what the variant needs to know of the distribution of the training ages."""
     fitted = fit_mean(train_ages, min_age, max_age)
     if variant == "gai":
@@ -113,7 +113,7 @@ def fit_balanced_mse(train_ages: np.ndarray, min_age: int, max_age: int, *, vari
 
 
 def fit_leaves(
-    train_ages: np.ndarray, min_age: int, max_age: int, *, trees: int = 5, depth: int = 6, **settings
+    train_ages: np.ndarray, min_age: int, max_age: int, *, trees: int = 5, depth: int = 6, **settings: Any
 ) -> dict[str, Any]:
     """{"leaf_mean", "leaf_variance"}, each (T, L): leaves start at quantiles of the training ages, shifted from tree to
     tree, with the variance of an equal share of their range.

@@ -98,8 +98,8 @@ class LeafUpdate(keras.callbacks.Callback):
         leaf_update_faces: int,
         leaf_update_iterations: int,
         min_variance: float,
-        **_,
-    ):
+        **_: Any,
+    ) -> None:
         super().__init__()
         self._images, self._ages = images, np.asarray(ages, np.float32)
         self._rows = np.flatnonzero(~np.isnan(self._ages))

@@ -13,8 +13,12 @@ Some operations of Keras 3 compute in float32 under other backends than TensorFl
 floor, matmul, cumsum of floats, segment_sum); none of them is used here, so float64 stays float64.
 """
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import keras
-from keras import ops
+import numpy as np
+from keras import KerasTensor, ops
 
 from faces.labels import ADIENCE_EDGES
 from faces.report.metrics import function_names
@@ -27,32 +31,43 @@ from faces.report.statistics import (  # noqa: F401 - they stand here beside the
 )
 from keras_impl.checks import require_one_of
 
+Values = np.ndarray | KerasTensor  # what a metric is given
+
 ROUNDINGS = ("none", "half_even")
 
 
 # === Errors in years ===
 
 
-def mae(age, predicted, *, weight=None):
+def mae(age: Values, predicted: Values, *, weight: Values | None = None) -> KerasTensor:
     """Absolute error |predicted - age| in years; both (N,)."""
     age, predicted = _pair(age, predicted)
     return _weighted(ops.abs(predicted - age), weight)
 
 
-def bias(age, predicted, *, weight=None):
+def bias(age: Values, predicted: Values, *, weight: Values | None = None) -> KerasTensor:
     """Signed error predicted - age in years, positive where the prediction is too old; both (N,)."""
     age, predicted = _pair(age, predicted)
     return _weighted(predicted - age, weight)
 
 
-def cumulative_score(age, predicted, *, theta=5, weight=None):
+def cumulative_score(age: Values, predicted: Values, *, theta: float = 5, weight: Values | None = None) -> KerasTensor:
     """1 where the absolute error is at most theta years (inclusive, with 1e-6 for rounding), else 0: CS(theta)."""
     age, predicted = _pair(age, predicted)
     within = ops.cast(ops.abs(predicted - age) <= theta + 1e-6, predicted.dtype)
     return _weighted(_unknown_where(ops.isnan(age), within), weight)
 
 
-def epsilon_error(age, predicted, *, age_std, rounding="none", std_offset=0.0, min_std=0.0, weight=None):
+def epsilon_error(
+    age: Values,
+    predicted: Values,
+    *,
+    age_std: Values,
+    rounding: str = "none",
+    std_offset: float = 0.0,
+    min_std: float = 0.0,
+    weight: Values | None = None,
+) -> KerasTensor:
     """ChaLearn LAP epsilon-error 1 - exp(-(predicted - age)^2 / (2 s^2)) with s = max(age_std, min_std) + std_offset.
 
     Args:
@@ -83,7 +98,14 @@ def epsilon_error(age, predicted, *, age_std, rounding="none", std_offset=0.0, m
 # === Age groups ===
 
 
-def group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, distance=0, weight=None):
+def group_accuracy(
+    age: Values,
+    predicted: Values,
+    *,
+    edges: Iterable[float] = ADIENCE_EDGES,
+    distance: int = 0,
+    weight: Values | None = None,
+) -> KerasTensor:
     """1 where the age groups of prediction and truth are at most `distance` groups apart, else 0.
 
     Args:
@@ -97,7 +119,9 @@ def group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, distance=0, weight=No
     return _weighted(_unknown_where(ops.isnan(age), ops.cast(right, predicted.dtype)), weight)
 
 
-def one_off_group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, weight=None):
+def one_off_group_accuracy(
+    age: Values, predicted: Values, *, edges: Iterable[float] = ADIENCE_EDGES, weight: Values | None = None
+) -> KerasTensor:
     """1 where the predicted age group is the true one or its neighbour, else 0; see `group_accuracy`."""
     return group_accuracy(age, predicted, edges=edges, distance=1, weight=weight)
 
@@ -105,7 +129,7 @@ def one_off_group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, weight=None):
 # === Distributions over age ===
 
 
-def nll(age, probabilities, *, min_age=0, weight=None):
+def nll(age: Values, probabilities: Values, *, min_age: int = 0, weight: Values | None = None) -> KerasTensor:
     """Negative log-likelihood -ln max(p of the true class, 1e-12); the class is clipped to the grid."""
     age, probabilities = _pair(age, probabilities)
     index = _class_index(age, probabilities, min_age)
@@ -113,7 +137,7 @@ def nll(age, probabilities, *, min_age=0, weight=None):
     return _weighted(_unknown_where(ops.isnan(age), -ops.log(_at_least(likelihood, 1e-12))), weight)
 
 
-def crps(age, probabilities, *, min_age=0, weight=None):
+def crps(age: Values, probabilities: Values, *, min_age: int = 0, weight: Values | None = None) -> KerasTensor:
     """Continuous ranked probability score sum_k p_k |a_k - age| - 1/2 sum_kl p_k p_l |a_k - a_l| in years.
 
     It is the absolute error when all probability lies on one age. Gneiting and Raftery, Strictly Proper Scoring Rules,
@@ -126,7 +150,7 @@ def crps(age, probabilities, *, min_age=0, weight=None):
     return _weighted(to_truth - 0.5 * ops.sum(probabilities * to_others, axis=-1), weight)
 
 
-def distribution_interval(probabilities, *, min_age=0, level=0.9):
+def distribution_interval(probabilities: Values, *, min_age: int = 0, level: float = 0.9) -> KerasTensor:
     """Central interval (N, 2) in years: the smallest ages whose cumulative probability reaches (1 -+ level) / 2."""
     probabilities = _floats(probabilities)
     grid = _grid(probabilities, 0)
@@ -137,14 +161,14 @@ def distribution_interval(probabilities, *, min_age=0, level=0.9):
     return ends + min_age
 
 
-def interval_coverage(age, interval, *, weight=None):
+def interval_coverage(age: Values, interval: Values, *, weight: Values | None = None) -> KerasTensor:
     """1 where the age lies in its interval (N, 2) = low, high (inclusive, with 1e-6 for rounding), else 0."""
     age, interval = _pair(age, interval)
     inside = ops.logical_and(interval[:, 0] - 1e-6 <= age, age <= interval[:, 1] + 1e-6)
     return _weighted(_unknown_where(ops.isnan(age), ops.cast(inside, interval.dtype)), weight)
 
 
-def interval_width(age, interval, *, weight=None):
+def interval_width(age: Values, interval: Values, *, weight: Values | None = None) -> KerasTensor:
     """Width high - low in years of each interval (N, 2) whose age is known: the price of its coverage."""
     age, interval = _pair(age, interval)
     return _weighted(_unknown_where(ops.isnan(age), interval[:, 1] - interval[:, 0]), weight)
@@ -153,7 +177,7 @@ def interval_width(age, interval, *, weight=None):
 # === Gender ===
 
 
-def gender_accuracy(gender, probabilities, *, weight=None):
+def gender_accuracy(gender: Values, probabilities: Values, *, weight: Values | None = None) -> KerasTensor:
     """1 where the more probable gender is right, else 0; `gender` (N,) index, -1 unknown, `probabilities` (N, 2)."""
     probabilities = _floats(probabilities)
     gender = ops.cast(gender, "int32")
@@ -219,4 +243,4 @@ def _group(age, edges):
 
 
 # The functions of all metrics that a report may show.
-METRICS = {name: globals()[name] for name in function_names()}
+METRICS: dict[str, Callable[..., Any]] = {name: globals()[name] for name in function_names()}

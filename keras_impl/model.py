@@ -58,8 +58,8 @@ class FaceModel(keras.Model):
         crop: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
         calibration: Mapping[str, Any] | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if age_head is None and gender_head is None:
             raise ValueError("A FaceModel needs an age head, a gender head or both.")
@@ -141,7 +141,7 @@ class FaceModel(keras.Model):
         gender_weight: float = 1.0,
         gender_params: Mapping[str, Any] | None = None,
         total_steps: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         """Set up training.
 
@@ -166,7 +166,7 @@ class FaceModel(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         return super().metrics + list(vars(getattr(self, "_trackers", SimpleNamespace())).values())
 
-    def train_step(self, *arguments) -> Any:
+    def train_step(self, *arguments: Any) -> Any:
         """The step of the backend at hand, whose last argument is the batch, after the augmentation that the batch
         may ask for."""
         *state, batch = arguments

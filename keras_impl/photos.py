@@ -1,9 +1,13 @@
 """From pictures to faces with ages and genders: detect, cut like the training crops, predict."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
 import numpy as np
 
 from faces.alignment import CropGeometry, can_cut, cut_face
-from faces.detection import detect_faces
+from faces.detection import Face, detect_faces
 from faces.errors import UserError
 from faces.labels import GENDERS
 from faces.photos.estimates import FaceEstimate
@@ -28,19 +32,21 @@ class PhotoPredictor:
         min_confidence: leave out less certain faces.
     """
 
-    def __init__(self, predictor, *, detector="mtcnn", margin=None, min_confidence=0.9):
+    def __init__(
+        self, predictor: Predictor, *, detector: str = "mtcnn", margin: float | None = None, min_confidence: float = 0.9
+    ) -> None:
         self.predictor = predictor
         self.detector, self.min_confidence = detector, min_confidence
         crop = predictor.model.crop
         self.geometry = CropGeometry(crop["margin"] if margin is None else margin, crop["aligned"])
 
     @classmethod
-    def load(cls, path, **options):
+    def load(cls, path: str | Path, **options: Any) -> Self:
         """PhotoPredictor of a `.keras` checkpoint; UserError if it is missing or not written by this program."""
         return cls(Predictor.load(path), **options)
 
     @property
-    def interval_kind(self):
+    def interval_kind(self) -> str:
         """What the age intervals are, in one phrase for the user; empty if there are none."""
         model = self.predictor.model
         if level := model.calibration.get("level"):
@@ -50,24 +56,24 @@ class PhotoPredictor:
         return ""
 
     @property
-    def min_age(self):
+    def min_age(self) -> int:
         """The age in years of the first entry of an `age_distribution`."""
         return self.predictor.model.age_head.min_age
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> list[FaceEstimate]:
         """The faces of one picture, RGB uint8 (H, W, 3): a list of FaceEstimate, the most confident face first."""
         return self.estimate_faces([image], [self.detect(image)])[0]
 
-    def detect(self, image):
+    def detect(self, image: np.ndarray) -> list[Face]:
         """The faces of a picture that it can cut out: a list of `faces.detection.Face`, the most confident first."""
         faces = detect_faces(image, self.detector, self.min_confidence)
         return [face for face in faces if can_cut(face, self.geometry, image.shape)]
 
-    def cut(self, image, face):
+    def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
         """The crop of one face at the size of the model, uint8 (S, S, 3)."""
         return cut_face(image, face, self.geometry, self.predictor.image_size)
 
-    def estimate_faces(self, images, faces):
+    def estimate_faces(self, images: Sequence[np.ndarray], faces: Sequence[Sequence[Face]]) -> list[list[FaceEstimate]]:
         """Predict the detected faces of several pictures together.
 
         Args:
@@ -81,7 +87,9 @@ class PhotoPredictor:
         estimates = iter(self.estimate_crops(crops, [face for found in faces for face in found]))
         return [[next(estimates) for _ in found] for found in faces]
 
-    def estimate_crops(self, crops, faces=None):
+    def estimate_crops(
+        self, crops: Iterable[np.ndarray], faces: Sequence[Face | None] | None = None
+    ) -> list[FaceEstimate]:
         """Predict pictures that are already face crops.
 
         Args:
@@ -97,7 +105,7 @@ class PhotoPredictor:
             return []
         return self.describe(self.predictor(crops), faces)
 
-    def describe(self, prediction, faces):
+    def describe(self, prediction: Mapping[str, np.ndarray], faces: Sequence[Face | None]) -> list[FaceEstimate]:
         """FaceEstimates of N faces from a prediction of the predictor; see `Predictor.__call__`."""
         if len(faces) != len(next(iter(prediction.values()))):
             raise UserError(f"Expected a prediction for each of {len(faces)} faces.")

@@ -1,7 +1,10 @@
 """From face crops to ages and genders: the one prediction path of evaluation, demo and Python callers."""
 
 import os
+from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
+from typing import Self
 
 import keras
 import numpy as np
@@ -9,6 +12,7 @@ import numpy as np
 from faces.errors import UserError
 from faces.images import read_rgb, resize_rgb
 from keras_impl.checkpoint import load_model
+from keras_impl.model import FaceModel
 
 
 def _require_numbers(prediction):
@@ -32,27 +36,33 @@ class Predictor:
     array([31.2, 58.9], dtype=float32)
     """
 
-    def __init__(self, model):
+    def __init__(self, model: FaceModel) -> None:
         self.model = model
         images = keras.Input((model.image_size, model.image_size, 3), name="images")
         self._predict = keras.Model(images, model.predict_faces(images))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> Self:
         """Predictor of a `.keras` checkpoint; UserError if it is missing or not written by this program."""
         return cls(load_model(path))
 
     @property
-    def image_size(self):
+    def image_size(self) -> int:
         """Side of the model's input in pixels."""
         return self.model.image_size
 
     @property
-    def output_keys(self):
+    def output_keys(self) -> tuple[str, ...]:
         """Names of the arrays in a prediction."""
         return tuple(self._predict.output)
 
-    def __call__(self, images, *, batch_size=64, flip=False):
+    def __call__(
+        self,
+        images: str | Path | np.ndarray | Iterable[str | Path | np.ndarray],
+        *,
+        batch_size: int = 64,
+        flip: bool = False,
+    ) -> dict[str, np.ndarray]:
         """Predict face crops.
 
         Args:
@@ -70,7 +80,7 @@ class Predictor:
             raise UserError(f"A batch needs at least one face. Received: batch_size={batch_size}")
         return self.predict_batches(_stack_batches(map(self._resized, images), batch_size), flip=flip)
 
-    def predict_batches(self, batches, *, flip=False):
+    def predict_batches(self, batches: Iterable[np.ndarray], *, flip: bool = False) -> dict[str, np.ndarray]:
         """Predict an iterable of uint8 batches (B, S, S, 3) that have the model's size; see `__call__`."""
         predict = self._predict_both_ways if flip else self._predict_batch
         parts = [predict(batch) for batch in batches]

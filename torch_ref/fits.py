@@ -23,12 +23,12 @@ MIN_RESPONSIBILITY = 1e-6
 MIN_COMPONENT_VARIANCE = 1 / 12
 
 
-def fit_median(train_ages: np.ndarray, min_age: int, max_age: int, **_) -> dict[str, Any]:
+def fit_median(train_ages: np.ndarray, min_age: int, max_age: int, **_: Any) -> dict[str, Any]:
     """The constant of least absolute error."""
     return {"initial_bias": float(np.median(_known(train_ages)))}
 
 
-def fit_mean(train_ages: np.ndarray, min_age: int, max_age: int, **_) -> dict[str, Any]:
+def fit_mean(train_ages: np.ndarray, min_age: int, max_age: int, **_: Any) -> dict[str, Any]:
     """The constant of least squared error."""
     return {"initial_bias": float(np.mean(_known(train_ages)))}
 
@@ -61,7 +61,7 @@ def fit_ranks(
     *,
     start: str = "prior",
     importance_weights: str | Sequence[float] | None = None,
-    **_,
+    **_: Any,
 ) -> dict[str, Any]:
     """The ranks' weights of _importance_weights and, for the start "prior", their biases as initial_bias.
 
@@ -79,7 +79,7 @@ def fit_ranks(
 
 
 def fit_conditional_ranks(
-    train_ages: np.ndarray, min_age: int, max_age: int, *, start: str = "prior", **_
+    train_ages: np.ndarray, min_age: int, max_age: int, *, start: str = "prior", **_: Any
 ) -> dict[str, Any]:
     """For the start "prior" the log-odds of an age above rank k among those above rank k - 1, as initial_bias.
 
@@ -95,7 +95,7 @@ def fit_conditional_ranks(
 
 
 def fit_balanced_mse(
-    train_ages: np.ndarray, min_age: int, max_age: int, *, variant: str = "bmc", **_
+    train_ages: np.ndarray, min_age: int, max_age: int, *, variant: str = "bmc", **_: Any
 ) -> dict[str, Any]:
     """The mean and the variant's statistics of the training ages: a mixture of normal distributions or a histogram."""
     fitted = fit_mean(train_ages, min_age, max_age)
@@ -110,7 +110,7 @@ def fit_balanced_mse(
 
 
 def fit_leaves(
-    train_ages: np.ndarray, min_age: int, max_age: int, *, trees: int = 5, depth: int = 6, **_
+    train_ages: np.ndarray, min_age: int, max_age: int, *, trees: int = 5, depth: int = 6, **_: Any
 ) -> dict[str, Any]:
     """Leaves at evenly spaced quantiles of the ages, neighbours in different trees, as wide as an even share."""
     ages = _on_grid(train_ages, min_age, max_age)

@@ -10,7 +10,10 @@ there. Metrics that ask for a hit count it as wrong. Class and group of an age f
 A wrong shape or an impossible setting raises a ValueError, since broadcasting would hide it.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
+from torch import Tensor
 
 from faces.labels import ADIENCE_EDGES
 from faces.report.metrics import function_names
@@ -23,23 +26,23 @@ MIN_PROBABILITY = 1e-12
 ROUNDINGS = ("none", "half_even")
 
 
-def mae(age, predicted, *, weight=None):
+def mae(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Absolute error |predicted - age| in years; age and predicted (N,)."""
     return _per_sample(_error(age, predicted).abs(), ~(age.isnan() | predicted.isnan()), weight)
 
 
-def bias(age, predicted, *, weight=None):
+def bias(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Signed error predicted - age in years, positive where the estimate is too old; age and predicted (N,)."""
     return _per_sample(_error(age, predicted), ~(age.isnan() | predicted.isnan()), weight)
 
 
-def rmse(age, predicted, *, weight=None):
+def rmse(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Root of the mean squared error in years, a scalar; age and predicted (N,)."""
     error, weight = _drawn(weight, ~(age.isnan() | predicted.isnan()), _error(age, predicted))
     return ((weight * error.square()).sum() / weight.sum()).sqrt()
 
 
-def median_error(age, predicted, *, weight=None):
+def median_error(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Median absolute error in years, a scalar: the middle of lower and upper median; age and predicted (N,)."""
     error, weight = _drawn(weight, ~(age.isnan() | predicted.isnan()), _error(age, predicted).abs())
     if not len(error):
@@ -52,7 +55,7 @@ def median_error(age, predicted, *, weight=None):
     return (error[lower] + error[upper]) / 2
 
 
-def balanced_mae(age, predicted, *, weight=None):
+def balanced_mae(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Mean over the age classes present of the mean absolute error in each, in years, a scalar; both (N,).
 
     Ren et al., Balanced MSE for Imbalanced Visual Regression, CVPR 2022 (their bMAE).
@@ -62,13 +65,22 @@ def balanced_mae(age, predicted, *, weight=None):
     return _mean_over_classes(error, classes, weight)
 
 
-def cumulative_score(age, predicted, *, theta=5, weight=None):
+def cumulative_score(age: Tensor, predicted: Tensor, *, theta: float = 5, weight: Tensor | None = None) -> Tensor:
     """1 where the absolute error is at most theta years, else 0: the mean is CS(theta); age and predicted (N,)."""
     hits = _error(age, predicted).abs() <= theta + AGE_TOLERANCE
     return _per_sample(hits.to(predicted.dtype), ~age.isnan(), weight)
 
 
-def epsilon_error(age, predicted, *, age_std, rounding="none", std_offset=0.0, min_std=0.0, weight=None):
+def epsilon_error(
+    age: Tensor,
+    predicted: Tensor,
+    *,
+    age_std: Tensor,
+    rounding: str = "none",
+    std_offset: float = 0.0,
+    min_std: float = 0.0,
+    weight: Tensor | None = None,
+) -> Tensor:
     """1 - exp(-(predicted - age)^2 / (2 s^2)), s = max(age_std, min_std) + std_offset; all arrays (N,).
 
     A label without spread is the limit of small ones: 0 for the exact age, 1 for any other. A NaN prediction scores 1.
@@ -94,7 +106,14 @@ def epsilon_error(age, predicted, *, age_std, rounding="none", std_offset=0.0, m
     return _per_sample(values, known, weight)
 
 
-def group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, distance=0, weight=None):
+def group_accuracy(
+    age: Tensor,
+    predicted: Tensor,
+    *,
+    edges: Sequence[float] = ADIENCE_EDGES,
+    distance: int = 0,
+    weight: Tensor | None = None,
+) -> Tensor:
     """1 where the age groups of age and predicted differ by at most `distance` groups, else 0; both (N,).
 
     Args:
@@ -110,30 +129,32 @@ def group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, distance=0, weight=No
     return _per_sample((hits & ~predicted.isnan()).to(predicted.dtype), ~age.isnan(), weight)
 
 
-def one_off_group_accuracy(age, predicted, *, edges=ADIENCE_EDGES, weight=None):
+def one_off_group_accuracy(
+    age: Tensor, predicted: Tensor, *, edges: Sequence[float] = ADIENCE_EDGES, weight: Tensor | None = None
+) -> Tensor:
     """1 where predicted falls into the age group of age or a neighbour of it, else 0; see group_accuracy."""
     return group_accuracy(age, predicted, edges=edges, distance=1, weight=weight)
 
 
-def gender_accuracy(gender, probabilities, *, weight=None):
+def gender_accuracy(gender: Tensor, probabilities: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """1 where the more probable gender is the true one, else 0; gender (N,) int, -1 unknown, probabilities (N, 2)."""
     return _per_sample(_gender_hits(gender, probabilities), gender >= 0, weight)
 
 
-def gender_balanced_accuracy(gender, probabilities, *, weight=None):
+def gender_balanced_accuracy(gender: Tensor, probabilities: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Mean over the genders present of the share recognised, a scalar; gender (N,) int, -1 unknown, (N, 2)."""
     hits, gender, weight = _drawn(weight, gender >= 0, _gender_hits(gender, probabilities), gender)
     return _mean_over_classes(hits, gender, weight)
 
 
-def nll(age, probabilities, *, min_age=0, weight=None):
+def nll(age: Tensor, probabilities: Tensor, *, min_age: int = 0, weight: Tensor | None = None) -> Tensor:
     """Negative log-likelihood -ln max(p_y, 1e-12) of the age's class y, clipped to the grid; (N,) and (N, K)."""
     _check_table(age, probabilities)
     true = probabilities.gather(1, _age_index(age, probabilities, min_age)[:, None])[:, 0]
     return _per_sample(-true.clamp(min=MIN_PROBABILITY).log(), _scored(age, probabilities), weight)
 
 
-def crps(age, probabilities, *, min_age=0, weight=None):
+def crps(age: Tensor, probabilities: Tensor, *, min_age: int = 0, weight: Tensor | None = None) -> Tensor:
     """Continuous ranked probability score in years: sum_k p_k |a_k - y| - 1/2 sum_kl p_k p_l |a_k - a_l|.
 
     age (N,) fractional and not clipped, probabilities (N, K) over the ages a_k = min_age + k.
@@ -147,7 +168,9 @@ def crps(age, probabilities, *, min_age=0, weight=None):
     return _per_sample(distance - spread / 2, _scored(age, probabilities), weight)
 
 
-def expected_calibration_error(age, probabilities, *, min_age=0, bins=15, weight=None):
+def expected_calibration_error(
+    age: Tensor, probabilities: Tensor, *, min_age: int = 0, bins: int = 15, weight: Tensor | None = None
+) -> Tensor:
     """sum_b n_b / n |accuracy_b - confidence_b| of the most probable class, a scalar; age (N,), probabilities (N, K).
 
     Equal bins of confidence: number min(floor(bins * confidence), bins - 1). The true class is clipped to the grid.
@@ -166,7 +189,7 @@ def expected_calibration_error(age, probabilities, *, min_age=0, bins=15, weight
     return gaps.abs().sum() / weight.sum()
 
 
-def interval_coverage(age, interval, *, weight=None):
+def interval_coverage(age: Tensor, interval: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """1 where low <= age <= high within 1e-6 years, else 0; age (N,), interval (N, 2) in years."""
     _check_table(age, interval, columns=2)
     low, high = interval.unbind(1)
@@ -174,14 +197,14 @@ def interval_coverage(age, interval, *, weight=None):
     return _per_sample(hits.to(interval.dtype), ~age.isnan(), weight)
 
 
-def interval_width(age, interval, *, weight=None):
+def interval_width(age: Tensor, interval: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Width high - low in years of the interval (N, 2) of every sample whose age (N,) is known."""
     _check_table(age, interval, columns=2)
     width = interval[:, 1] - interval[:, 0]
     return _per_sample(width, ~(age.isnan() | width.isnan()), weight)
 
 
-def distribution_interval(probabilities, *, min_age=0, level=0.9):
+def distribution_interval(probabilities: Tensor, *, min_age: int = 0, level: float = 0.9) -> Tensor:
     """Central interval (N, 2) in years of age distributions (N, K), ends included; NaN where a probability is.
 
     Its ends are the smallest ages at which the cumulative probability reaches (1 - level) / 2 and (1 + level) / 2.
@@ -271,4 +294,4 @@ def _check_table(label, table, columns=None):
 
 
 # The functions of all metrics that a report may show.
-METRICS = {name: globals()[name] for name in function_names()}
+METRICS: dict[str, Callable[..., Tensor]] = {name: globals()[name] for name in function_names()}

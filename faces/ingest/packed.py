@@ -14,6 +14,7 @@ import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,17 +91,17 @@ class PackedFaces:
         self._open()
         self.verify(workers=workers, progress=progress)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._faces)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
         faces = self._faces[rows]
         return faces if faces.base is None else faces.copy()  # never a view of the file
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path.absolute(), "command": self.command, "checksum": self._checksum}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.path, self.command = state["path"], state["command"]
         self._open()
         if self._checksum != state["checksum"]:
@@ -198,10 +199,10 @@ class PackedRows:
         self._starts = starts[:-1]
         self._places = np.concatenate([start + chosen for start, chosen in zip(starts, rows)])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
         places = np.asarray(self._places[rows])
         if len(self.packs) == 1:
             return self.packs[0][places]

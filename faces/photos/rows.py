@@ -8,7 +8,7 @@ import importlib.util
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from faces.errors import UserError
 from faces.files import writing
@@ -87,10 +87,10 @@ class RowStream:
         self._file, self._lines = file, LINES[row_format]
         self._put(self._lines.header)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         pass
 
     def done(self) -> Iterator[str]:
@@ -144,7 +144,7 @@ class RowFile(RowStream):
             self._file.close()
             raise
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def done(self) -> Iterator[str]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 import cv2
 import numpy as np
@@ -98,11 +99,11 @@ class NewestFrames:
         self._stopped = False
         self._thread = threading.Thread(target=self._read, daemon=True)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._stopped = True
         # A camera may block for ever; the thread is a daemon then.
         self._thread.join(timeout=2)
@@ -152,10 +153,10 @@ class Window:
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         self._title, self._is_open, self._was_seen = title, False, False
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         cv2.destroyAllWindows()
 
     def show(self, image: np.ndarray) -> None:

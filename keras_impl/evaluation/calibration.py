@@ -4,15 +4,28 @@ Lei et al., Distribution-Free Predictive Inference for Regression (JASA 2018), w
 model's own uncertainty (their section 5.2).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from faces.conformal import conformal_quantile, interval_scores
 from faces.errors import UserError
-from faces.images import face_batches
+from faces.images import Faces, face_batches
+from keras_impl.input.labels import Labels
+from keras_impl.model import FaceModel
 from keras_impl.predictor import Predictor
 
 
-def calibrate(model, images, labels, *, level=0.9, batch_size=64, source=None):
+def calibrate(
+    model: FaceModel,
+    images: Faces,
+    labels: Labels,
+    *,
+    level: float = 0.9,
+    batch_size: int = 64,
+    source: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Set `model.calibration` so that its age intervals hold the truth of a share `level` of new faces.
 
     The guarantee is for faces like those of the calibration: of the same data, and not seen in training.

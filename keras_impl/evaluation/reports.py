@@ -4,8 +4,10 @@ import logging
 import os
 import shlex
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +23,19 @@ from faces.report.summary import format_summary
 from keras_impl.checkpoint import load_model, save_model
 from keras_impl.evaluation.calibration import calibrate
 from keras_impl.evaluation.columns import prediction_columns
-from keras_impl.input.face_data import SPLIT_KEYS, crop_geometry, db_names, divide, first_rows, group_edges, load_data
+from keras_impl.input.face_data import (
+    SPLIT_KEYS,
+    FaceData,
+    crop_geometry,
+    db_names,
+    divide,
+    first_rows,
+    group_edges,
+    load_data,
+)
 from keras_impl.input.images import FaceImages
 from keras_impl.input.labels import make_labels
+from keras_impl.model import FaceModel
 from keras_impl.predictor import Predictor
 
 _log = logging.getLogger(__name__)
@@ -54,7 +66,16 @@ class Rows:
     division: dict = field(default_factory=dict)
 
 
-def evaluate_checkpoints(checkpoints, folder, rows, *, batch_size=64, resamples=1000, flip=False, level=None):
+def evaluate_checkpoints(
+    checkpoints: Sequence[str | Path],
+    folder: str | Path,
+    rows: Rows,
+    *,
+    batch_size: int = 64,
+    resamples: int = 1000,
+    flip: bool = False,
+    level: float | None = None,
+) -> str:
     """Evaluate one or several checkpoints on the same images and write the reports.
 
     On the data set of its training a checkpoint's own split is used. Of several checkpoints only images are taken that
@@ -124,7 +145,13 @@ def _compare(models, columns, evaluations, folder, read_faces, resamples):
     return f"Differences on the same images\n{format_comparison(comparison)}"
 
 
-def write_evaluation(columns, evaluation, folder, *, read_faces):
+def write_evaluation(
+    columns: pd.DataFrame,
+    evaluation: Mapping[str, Any],
+    folder: str | Path,
+    *,
+    read_faces: Callable[[Sequence[str], int], dict[str, np.ndarray]],
+) -> None:
     """Write metrics.json, predictions.csv, groups.csv, the pictures and report.html into `folder`.
 
     Args:
@@ -138,7 +165,7 @@ def write_evaluation(columns, evaluation, folder, *, read_faces):
     _write_page(columns, evaluation, folder, read_faces)
 
 
-def evaluation_text(evaluation):
+def evaluation_text(evaluation: Mapping[str, Any]) -> str:
     """The metrics and the groups as plain text tables."""
     parts = [format_summary(evaluation), _interval_text(evaluation), format_groups(evaluation)]
     return "\n\n".join(part for part in parts if part)
@@ -187,7 +214,7 @@ def _short_names(checkpoints):
 # === Rows ===
 
 
-def own_division(model, rows):
+def own_division(model: FaceModel, rows: Rows) -> dict[str, Any]:
     """How the training divided a data set: SPLIT_KEYS that the checkpoint remembers; {} for a data set it never saw."""
     provenance = model.provenance
     trained_on = provenance.get("db", ())
@@ -308,7 +335,15 @@ def _part_name(rows):
 # === Calibration ===
 
 
-def calibrate_checkpoints(models, paths, data, rows, label, level, batch_size):
+def calibrate_checkpoints(
+    models: Mapping[str, FaceModel],
+    paths: Mapping[str, str | Path],
+    data: FaceData,
+    rows: Rows,
+    label: str,
+    level: float,
+    batch_size: int,
+) -> list[str]:
     """Calibrate checkpoints on their validation parts, then store all; returns what was done as texts.
 
     Args:

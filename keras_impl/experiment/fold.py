@@ -31,10 +31,9 @@ from keras_impl.input.face_data import (
     FaceData,
     crop_geometry,
     group_edges,
-    require_labels,
     sample_weights,
 )
-from keras_impl.input.labels import Labels
+from keras_impl.input.labels import Labels, require_labels
 from keras_impl.input.parts import Part, divide_table, load_images
 from keras_impl.methods import fitted_settings
 from keras_impl.model import FaceModel

@@ -1,5 +1,7 @@
 """Whether an exported file says what Keras says, and how far an 8-bit one may be from it."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from faces.errors import UserError
@@ -10,7 +12,9 @@ LIMITS = {"age": 1e-3, "age_interval": 1e-3, "gender": 1e-4, "age_distribution":
 UNITS = {"age": "years", "age_interval": "years", "gender": "probability", "age_distribution": "probability"}
 
 
-def require_agreement(expected, found, *, decode=None, min_age=0):
+def require_agreement(
+    expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], *, decode: str | None = None, min_age: int = 0
+) -> tuple[dict[str, float], int]:
     """Compare two predictions of the same N faces, value by value.
 
     Args:
@@ -46,7 +50,7 @@ def _require_same_shapes(expected, found):
         raise UserError(f"The export has other outputs than Keras, so nothing was written: {others} for {shapes}")
 
 
-def at_border(prediction, decode, min_age=0):
+def at_border(prediction: Mapping[str, np.ndarray], decode: str | None, min_age: int = 0) -> np.ndarray:
     """(N,) bool: whether a decode in whole years is within rounding of another year.
 
     Args:

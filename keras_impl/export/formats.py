@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from faces.errors import UserError
+from keras_impl.model import FaceModel
 
 OPSET = 18  # the newest that tf2onnx writes
 REQUIREMENTS = "pip install -r requirements-export.txt"
@@ -32,7 +33,7 @@ class Format:
     load: Callable
 
 
-def require_packages(name):
+def require_packages(name: str) -> None:
     """UserError, with the command that installs them, where a package that the format needs is missing."""
     for package in FORMATS[name].packages:
         if find_spec(package) is None:
@@ -42,7 +43,7 @@ def require_packages(name):
 # === SavedModel ===
 
 
-def write_saved_model(model, folder):
+def write_saved_model(model: FaceModel, folder: str | Path) -> None:
     """Write the prediction of a FaceModel, from uint8 faces on, as a SavedModel with the endpoint `serve`."""
     import tensorflow as tf
     from keras.export import ExportArchive

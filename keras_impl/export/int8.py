@@ -1,5 +1,6 @@
 """8-bit LiteRT files: the backbone in integers, the heads and the decode in float32, and what that costs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from faces.errors import UserError
 from faces.labels import UNKNOWN_GENDER
 from faces.report.metrics import METRICS
+from keras_impl.input.labels import Labels
 
 CALIBRATION_FACES = 300  # more change the ranges of the activations little
 # How much worse than Keras the file may be on faces with labels. A quarter of a year, or a point of gender accuracy, is
@@ -17,7 +19,7 @@ WORSE = {"age": 0.25, "gender": 0.01}
 APART = {"age": 1.0, "gender": 0.03}
 
 
-def write_int8(saved_model, path, faces, backbone):
+def write_int8(saved_model: str | Path, path: str | Path, faces: np.ndarray, backbone: str) -> None:
     """Write a LiteRT file whose backbone has 8-bit weights and activations.
 
     The decode stays in float32: an expected age is a sum over all ages, and with steps of 1 / 256 for a probability it
@@ -57,7 +59,7 @@ def _names_outside(saved_model, backbone):
     return outside
 
 
-def require_small_loss(expected, found, labels):
+def require_small_loss(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], labels: Labels) -> str:
     """What the 8-bit file loses against Keras on the same N faces, in words.
 
     Args:

@@ -4,13 +4,14 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from faces.errors import UserError
 
 
 @contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Nothing is shown of what is written to stdout and stderr inside, unless it ends in an error that is not the
     user's: then all of it is, on stderr. Warnings of Python are ignored."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:

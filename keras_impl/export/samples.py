@@ -10,6 +10,7 @@ from keras_impl.export.int8 import CALIBRATION_FACES
 from keras_impl.input.face_data import db_names, divide, first_rows, load_data
 from keras_impl.input.images import FaceImages
 from keras_impl.input.labels import Labels, make_labels
+from keras_impl.model import FaceModel
 
 DEFAULT_DB = "sample"
 LEAST_FACES = 300  # for 8 bits: on fewer, the loss that the command judges is mostly chance
@@ -43,7 +44,7 @@ class Samples:
     calibration: np.ndarray | None = None
 
 
-def load_samples(model, source, *, int8=False):
+def load_samples(model: FaceModel, source: FaceSource, *, int8: bool = False) -> Samples:
     """The Samples of a checkpoint; with `int8` the faces to compare are of the validation and the test part.
 
     Raises:

@@ -23,8 +23,8 @@ class AgeHead(keras.layers.Layer):
         max_age: int = MAX_AGE,
         decode: str | None = None,
         name: str = "age_head",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", keras.config.floatx())
         super().__init__(name=name, **kwargs)
         self.grid = age_grid(min_age, max_age)
@@ -33,7 +33,7 @@ class AgeHead(keras.layers.Layer):
         if self.decode_name not in self.DECODES:
             raise ValueError(f"decode must be one of {self.DECODES}. Received: {decode!r}")
 
-    def dense(self, units: int, name: str, **kwargs) -> keras.layers.Dense:
+    def dense(self, units: int, name: str, **kwargs: Any) -> keras.layers.Dense:
         """A Dense layer of this head's precision."""
         return keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **kwargs)
 

@@ -1,5 +1,7 @@
 """A distribution over the age grid."""
 
+from typing import Any
+
 import keras
 from keras import KerasTensor, ops
 
@@ -16,7 +18,7 @@ class DistributionHead(AgeHead):
 
     DECODES = ("expectation", "argmax", "median", "rounded_expectation")
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.logits = self.dense(len(self.grid), "logits")
 

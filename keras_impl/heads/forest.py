@@ -35,8 +35,8 @@ class ForestHead(AgeHead):
         seed: int = 0,
         leaf_mean: np.ndarray | None = None,
         leaf_variance: np.ndarray | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if depth < 2 or trees < 1:
             raise ValueError(f"A forest needs a tree of depth 2 at least. Received: trees={trees}, depth={depth}")

@@ -1,5 +1,7 @@
 """The gender output."""
 
+from typing import Any
+
 import keras
 from keras import KerasTensor, ops
 
@@ -10,7 +12,7 @@ from faces.labels import GENDERS
 class GenderHead(keras.layers.Layer):
     """Logits (N, 2) in the order of GENDERS."""
 
-    def __init__(self, name: str = "gender_head", **kwargs):
+    def __init__(self, name: str = "gender_head", **kwargs: Any) -> None:
         kwargs.setdefault("dtype", keras.config.floatx())
         super().__init__(name=name, **kwargs)
         self.logits = keras.layers.Dense(len(GENDERS), dtype=self.dtype_policy, name="logits")

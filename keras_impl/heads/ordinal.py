@@ -56,7 +56,7 @@ class RankHead(_RankDecodes):
     BIASES = RANK_BIASES
     LEAST_STEP = 0.01  # of ordered biases at the start: where softplus is flatter, a step would hardly learn
 
-    def __init__(self, *, bias: str = "free", **kwargs):
+    def __init__(self, *, bias: str = "free", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if bias not in self.BIASES:
             raise ValueError(f"bias must be one of {', '.join(self.BIASES)}. Received: {bias!r}")
@@ -97,7 +97,7 @@ class IndependentRankHead(_RankDecodes):
         initial_bias: K - 1 starts of the biases; None is 0.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         start = 0.0 if self.initial_bias is None else np.array(self.initial_bias)
         self.logits = self.dense(

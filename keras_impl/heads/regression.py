@@ -21,7 +21,7 @@ class RegressionHead(AgeHead):
 
     SCALES = REGRESSION_SCALES
 
-    def __init__(self, *, initial_bias: float | None = None, scale: str = "years", **kwargs):
+    def __init__(self, *, initial_bias: float | None = None, scale: str = "years", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if scale not in self.SCALES:
             raise ValueError(f"scale must be one of {', '.join(self.SCALES)}. Received: {scale!r}")
@@ -58,7 +58,7 @@ class NoisyRegressionHead(RegressionHead):
         initial_noise: spread in years before training.
     """
 
-    def __init__(self, *, initial_noise: float = 10.0, **kwargs):
+    def __init__(self, *, initial_noise: float = 10.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not initial_noise > 0:
             raise ValueError(f"initial_noise must be positive. Received: {initial_noise!r}")

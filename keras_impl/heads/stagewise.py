@@ -49,7 +49,7 @@ class StagewiseHead(AgeHead):
 
     ACTIVATIONS = STAGE_ACTIVATIONS
 
-    def __init__(self, *, stage_activation: str = "softmax", delta_scale: float = 0.99, **kwargs):
+    def __init__(self, *, stage_activation: str = "softmax", delta_scale: float = 0.99, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if stage_activation not in self.ACTIVATIONS:
             raise ValueError(

@@ -4,8 +4,9 @@ What happens to a batch is a function of (seed, epoch, step), not of a state, so
 that the uninterrupted one would have seen.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from faces.errors import UserError
+from keras_impl.input.batches import Arrays, Augmenter
 from keras_impl.settings import STRICT, Upto1
 
 
@@ -69,7 +71,7 @@ class Draws:
     erased: np.ndarray
 
 
-def draw(strength, random, count):
+def draw(strength: Augmentation, random: np.random.Generator, count: int) -> Draws:
     """Draws of an Augmentation for `count` images from a `numpy.random.Generator`."""
     return Draws(
         mirror=random.random(count) < 0.5 * strength.flip,
@@ -94,7 +96,7 @@ def _draw_rectangles(random, count, probability):
 # === Applying ===
 
 
-def affine_matrices(draws, size):
+def affine_matrices(draws: Draws, size: int) -> np.ndarray:
     """Matrices (N, 2, 3) from the input's pixels to the output's, about the middle of the image: shift, then turn and
     zoom, then mirror.
 
@@ -110,7 +112,7 @@ def affine_matrices(draws, size):
     return np.concatenate([linear, offset[:, :, None]], axis=2)
 
 
-def colour_tables(draws, means):
+def colour_tables(draws: Draws, means: np.ndarray) -> np.ndarray:
     """Lookup tables (N, 256, 3) uint8: contrast about the mean of each channel, then brightness.
 
     Args:
@@ -149,7 +151,7 @@ def _erase(draws, images):
     return erased
 
 
-def make_augmenter(strength, seed):
+def make_augmenter(strength: Augmentation, seed: int) -> Augmenter:
     """A function (epoch, step, images, labels, weights) -> (images, labels, weights) on NumPy arrays.
 
     Args:
@@ -176,7 +178,7 @@ def make_augmenter(strength, seed):
 # === Mixing ===
 
 
-def draw_mix(alpha, random, count):
+def draw_mix(alpha: float, random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(share, partner), each (count,): how much each image keeps, float32 from 0.5 to 1, and whose image fills up."""
     share = random.beta(alpha, alpha, count).astype(np.float32)
     # A pair and its mirror are equally likely, so the larger share may always go to the image's own label: the metrics
@@ -184,7 +186,7 @@ def draw_mix(alpha, random, count):
     return np.maximum(share, 1 - share), random.permutation(count)
 
 
-def mix_labels(share, partner, labels, weights):
+def mix_labels(share: np.ndarray, partner: np.ndarray, labels: Arrays, weights: Arrays) -> tuple[Arrays, Arrays]:
     """(labels, weights) of images mixed by `draw_mix`, see `make_augmenter`."""
     partners = {f"{name}_partner": label[partner] for name, label in labels.items()}
     weights = {name: weight * (weight[partner] > 0).astype(weight.dtype) for name, weight in weights.items()}
@@ -198,7 +200,7 @@ def _mix(share, partner, images):
     return mixed
 
 
-def make_keras_cv_augmenter(magnitude=0.3):
+def make_keras_cv_augmenter(magnitude: float = 0.3) -> Callable[[Any, Any, Any], tuple[Any, Any, Any]]:
     """keras-cv's RandAugment as a function of TensorFlow tensors (images, labels, weights). Its random state is
     TensorFlow's own, so a resumed run sees other augmentations than an uninterrupted one."""
     import tensorflow as tf

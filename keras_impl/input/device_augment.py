@@ -5,15 +5,18 @@ few numbers a face, the same under every backend and in a resumed run. So the st
 of this is part of the model or its checkpoint.
 """
 
-import numpy as np
-from keras import ops
+from typing import Any
 
-from keras_impl.input.augment import GREY, affine_matrices, draw, draw_mix, mix_labels
+import numpy as np
+from keras import KerasTensor, ops
+
+from keras_impl.input.augment import GREY, Augmentation, Draws, affine_matrices, draw, draw_mix, mix_labels
+from keras_impl.input.batches import Arrays, Augmenter
 
 KEY = "augmentation"  # of the labels, until the step takes it out
 
 
-def make_device_augmenter(strength, seed):
+def make_device_augmenter(strength: Augmentation, seed: int) -> Augmenter:
     """A function (epoch, step, images, labels, weights) -> (images, labels, weights) on NumPy arrays, as
     `keras_impl.input.augment.make_augmenter` makes one. The images stay as they are and labels["augmentation"] says
     what `augment_batch` shall do to them.
@@ -34,7 +37,7 @@ def make_device_augmenter(strength, seed):
     return augment
 
 
-def make_plan(strength, draws, size):
+def make_plan(strength: Augmentation, draws: Draws, size: int) -> Arrays:
     """{name: (N, ...) array} of what a strength above 0 calls for.
 
     Args:
@@ -64,7 +67,7 @@ def _inverse(matrices):
 # === On the device ===
 
 
-def augment_batch(images, labels):
+def augment_batch(images: KerasTensor, labels: dict[str, Any]) -> tuple[KerasTensor, dict[str, Any]]:
     """Take the plan out of a batch's labels and apply it to its images.
 
     Args:
@@ -88,7 +91,7 @@ def augment_batch(images, labels):
     return images, {name: values for name, values in labels.items() if name != KEY}
 
 
-def move(images, place):
+def move(images: KerasTensor, place: KerasTensor) -> KerasTensor:
     """Resample images once, bilinearly, the border repeated; (N, S, S, 3) float32.
 
     Keras' own `ops.image.affine_transform` also interpolates between channels under jax and torch, and has no XLA
@@ -116,14 +119,14 @@ def move(images, place):
     return ops.reshape((1.0 - down) * upper + down * lower, (-1, size, size, 3))
 
 
-def recolour(images, contrast, brightness):
+def recolour(images: KerasTensor, contrast: KerasTensor, brightness: KerasTensor) -> KerasTensor:
     """Contrast (N,) about the mean of each channel, then brightness (N,) in levels; (N, S, S, 3) within 0..255."""
     means = ops.mean(images, axis=(1, 2), keepdims=True)
     contrast, brightness = (values[:, None, None, None] for values in (contrast, brightness))
     return ops.clip((images - means) * contrast + means + brightness, 0.0, 255.0)
 
 
-def erase(images, erased):
+def erase(images: KerasTensor, erased: KerasTensor) -> KerasTensor:
     """Paint one rectangle of each image grey; erased: (N, 4) int32 left, top, right, bottom, the last two outside."""
     place = ops.arange(images.shape[1], dtype="int32")[None]
     left, top, right, bottom = (erased[:, side][:, None] for side in range(4))

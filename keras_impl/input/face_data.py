@@ -2,8 +2,10 @@
 
 import hashlib
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,21 +14,15 @@ from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.images import read_and_resize, resize_rgb
 from faces.ingest.crops import shared_geometry
-from faces.ingest.packed import FOLDER, PackedRows, open_pack, pack_command
+from faces.ingest.packed import FOLDER, PackedFaces, PackedRows, open_pack, pack_command
 from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table
 from faces.label_files.label_table import write_table
 from faces.labels import ADIENCE_EDGES
 from faces.splits.lists import read_split_list
 from faces.splits.protocols import Fold, SplitOptions, make_folds
-from keras_impl.input.labels import make_arrays
 
 _log = logging.getLogger(__name__)
 
-_HINTS = {
-    "age": 'Label some rows, or leave it away: "model.outputs=[gender]". For age groups use method.name=interval, for '
-    "votes data.age_label=apparent.",
-    "gender": 'Label some rows, or leave it away: "model.outputs=[age]"',
-}
 # What divides a data set; a checkpoint remembers these keys, so that "test" means the same rows later.
 SPLIT_KEYS = ("protocol", "split_csv", "fold", "folds", "val_share", "test_share", "split_seed")
 
@@ -51,16 +47,16 @@ class FaceData:
     packed: PackedRows | None = None
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Names of the data sets."""
         return tuple(self.tables)
 
-    def packed_faces(self, img_paths):
+    def packed_faces(self, img_paths: Iterable[str]) -> PackedRows:
         """PackedRows of images of `table`, by their img_path."""
         rows = {img_path: row for row, img_path in enumerate(self.table["img_path"])}
         return self.packed.select([rows[img_path] for img_path in img_paths])
 
-    def read_faces(self, img_paths, size):
+    def read_faces(self, img_paths: Sequence[str], size: int) -> dict[str, np.ndarray]:
         """{img_path: face, uint8 (size, size, 3)} of images of `table`, out of the pack where there is one."""
         if self.packed is None:
             return {img_path: read_and_resize(self.root / img_path, size) for img_path in img_paths}
@@ -68,7 +64,16 @@ class FaceData:
         return {img_path: resize_rgb(faces[row], size) for row, img_path in enumerate(img_paths)}
 
 
-def load_data(db, *, root=None, csv=None, meta_dir="meta", limit=None, pack_size=None, packed_dir=FOLDER):
+def load_data(
+    db: str | Sequence[str],
+    *,
+    root: str | Path | None = None,
+    csv: str | Path | None = None,
+    meta_dir: str | Path = "meta",
+    limit: int | None = None,
+    pack_size: int | None = None,
+    packed_dir: str | Path = FOLDER,
+) -> FaceData:
     """The FaceData of one data set (a name) or several (a list of names).
 
     Args:
@@ -113,7 +118,7 @@ def _packed_rows(packs):
     return PackedRows(*zip(*packs, strict=True)) if packs else None
 
 
-def db_names(db):
+def db_names(db: str | Sequence[str]) -> tuple[str, ...]:
     """Names of data sets as a tuple; UserError for none, an unknown one, or one twice."""
     names = (db,) if isinstance(db, str) else tuple(db)
     if not names:
@@ -138,14 +143,21 @@ def _prefixed(table, name, folder):
     return table
 
 
-def image_root(db, *, root=None, csv=None):
+def image_root(db: str, *, root: str | Path | None = None, csv: str | Path | None = None) -> Path:
     """Folder that img_path is relative to: `root`, else the folder of the user's CSV file, else the data set's own."""
     if root is not None:
         return Path(root)
     return Path(csv).parent if db == "csv" and csv else Path(DATASETS[db].root)
 
 
-def load_faces(db, *, root=None, csv=None, meta_dir="meta", limit=None):
+def load_faces(
+    db: str,
+    *,
+    root: str | Path | None = None,
+    csv: str | Path | None = None,
+    meta_dir: str | Path = "meta",
+    limit: int | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The checked label table of a data set, at most `limit` rows of it, and the rows rejected on the way.
 
     The synthetic sample is made on first use. A table that was never checked against its images (no sha256: WIKI as
@@ -176,7 +188,15 @@ def load_faces(db, *, root=None, csv=None, meta_dir="meta", limit=None):
     return checked, rejected
 
 
-def load_packed(db, size, packed_dir=FOLDER, *, csv=None, meta_dir="meta", limit=None):
+def load_packed(
+    db: str,
+    size: int,
+    packed_dir: str | Path = FOLDER,
+    *,
+    csv: str | Path | None = None,
+    meta_dir: str | Path = "meta",
+    limit: int | None = None,
+) -> tuple[pd.DataFrame, PackedFaces, np.ndarray]:
     """The label table of a data set, at most `limit` rows of it, and its faces out of a pack of create_db.py.
 
     No image file is looked at: the table was checked when it was made, and the pack is made of the same files.
@@ -220,7 +240,7 @@ def _make_sample(folder, meta):
     write_table(table, meta)
 
 
-def first_rows(table, limit):
+def first_rows(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """The first `limit` rows (None: all) in the order of a hash of img_path, whatever the order of the table."""
     if limit is None or limit >= len(table):
         return table
@@ -233,8 +253,16 @@ def first_rows(table, limit):
 
 
 def divide(
-    data, *, protocol="default", split_csv=None, fold=None, folds=5, val_share=0.1, test_share=0.1, split_seed=0
-):
+    data: FaceData,
+    *,
+    protocol: str | Sequence[str] = "default",
+    split_csv: str | Path | None = None,
+    fold: str | int | None = None,
+    folds: int = 5,
+    val_share: float = 0.1,
+    test_share: float = 0.1,
+    split_seed: int = 0,
+) -> list[Fold]:
     """The folds of a FaceData: list of `faces.splits.protocols.Fold`.
 
     Several data sets are each divided by their own protocol, so that the test part of one is what it is when it trains
@@ -311,7 +339,7 @@ def _chosen(folds, name, protocol):
 # === Facts about data sets ===
 
 
-def sample_weights(data, weights):
+def sample_weights(data: FaceData, weights: Sequence[float] | None) -> np.ndarray:
     """(N,) weight of each row: that of its data set, 1 where no weights are given.
 
     Args:
@@ -324,7 +352,7 @@ def sample_weights(data, weights):
     return data.table["db"].map(dict(zip(data.names, weights, strict=True))).to_numpy(np.float32)
 
 
-def crop_geometry(data):
+def crop_geometry(data: FaceData) -> dict[str, Any]:
     """{"margin", "aligned"} of the crops of a FaceData; of several data sets those of the first, with a warning.
 
     Raises:
@@ -345,25 +373,7 @@ def _img_paths(data, name):
     return rows["img_path"].tolist()
 
 
-def group_edges(names):
+def group_edges(names: Iterable[str]) -> tuple[int, ...]:
     """First ages of the age groups that group accuracy is measured by: the data sets' own, else Adience's."""
     edges = {DATASETS[name].age_edges for name in names}
     return edges.pop() if len(edges) == 1 and None not in edges else ADIENCE_EDGES
-
-
-def require_labels(labels, method, outputs, names=None):
-    """UserError unless at least one label of each output is known, and each data set has one of any.
-
-    Args:
-        labels: Labels of N training rows. names: (N,) data set of each row, None for one.
-    """
-    _, weights = make_arrays(labels, method=method, outputs=outputs)
-    for name, weight in weights.items():
-        if not weight.any():
-            raise UserError(f"No training row has a usable {name}. {_HINTS[name]}")
-    for db in [] if names is None else names.unique():
-        unused = [name for name, weight in weights.items() if not weight[names == db].any()]
-        if len(unused) == len(weights):
-            raise UserError(f"No training row of {db} has a usable {' or '.join(unused)}. {_HINTS[unused[0]]}")
-        for name in unused:
-            _log.warning("%s has no usable %s: it trains the other output only.", db, name)

@@ -1,12 +1,25 @@
 """Labels of faces as arrays: packed from a label table, with a weight that is 0 where a label is unknown."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
+from faces.errors import UserError
 from faces.labels import UNKNOWN_GENDER, gender_index
+from keras_impl.input.batches import Arrays
 from keras_impl.methods import METHODS
+
+_log = logging.getLogger(__name__)
+
+_HINTS = {
+    "age": 'Label some rows, or leave it away: "model.outputs=[gender]". For age groups use method.name=interval, for '
+    "votes data.age_label=apparent.",
+    "gender": 'Label some rows, or leave it away: "model.outputs=[age]"',
+}
 
 AgeLabel = Literal["real", "apparent"]
 
@@ -19,12 +32,12 @@ class Labels:
     age: np.ndarray
     gender: np.ndarray
 
-    def clipped(self, min_age, max_age):
+    def clipped(self, min_age: int, max_age: int) -> int:
         """How many known ages lie outside the grid; the losses clip them, the metrics do not."""
         return int(np.sum((self.age[:, 0] < min_age) | (self.age[:, 0] > max_age)))
 
 
-def make_labels(table, *, age_label="real"):
+def make_labels(table: pd.DataFrame, *, age_label: str = "real") -> Labels:
     """Label table -> Labels. With age_label="apparent" the age is the annotators' mean and its spread is used."""
     apparent = age_label == "apparent"
     sources = ("apparent_age" if apparent else "age", "apparent_age_std" if apparent else None, "age_low", "age_high")
@@ -36,7 +49,14 @@ def make_labels(table, *, age_label="real"):
     return Labels(np.stack(columns, axis=1), gender)
 
 
-def make_arrays(labels, *, method, outputs, age_weight=None, sample_weight=None):
+def make_arrays(
+    labels: Labels,
+    *,
+    method: str,
+    outputs: Sequence[str],
+    age_weight: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
+) -> tuple[Arrays, Arrays]:
     """Labels -> (labels, sample weights), dicts keyed by output. A weight is 0 where the label is unknown.
 
     Args:
@@ -51,7 +71,7 @@ def make_arrays(labels, *, method, outputs, age_weight=None, sample_weight=None)
     return {name: getattr(labels, name) for name in outputs}, weights
 
 
-def known_labels(method, age_pack, gender):
+def known_labels(method: str, age_pack: np.ndarray, gender: np.ndarray) -> Arrays:
     """Which labels a method can learn from: {"age": (N,), "gender": (N,)} bool, NumPy arrays in and out.
 
     Args:
@@ -62,3 +82,21 @@ def known_labels(method, age_pack, gender):
     if "age_low" in METHODS[method].needs:
         known = known | has_value[:, 2] | has_value[:, 3]  # one end is enough: the other is the grid's
     return {"age": known, "gender": gender != UNKNOWN_GENDER}
+
+
+def require_labels(labels: Labels, method: str, outputs: Sequence[str], names: pd.Series | None = None) -> None:
+    """UserError unless at least one label of each output is known, and each data set has one of any.
+
+    Args:
+        labels: Labels of N training rows. names: (N,) data set of each row, None for one.
+    """
+    _, weights = make_arrays(labels, method=method, outputs=outputs)
+    for name, weight in weights.items():
+        if not weight.any():
+            raise UserError(f"No training row has a usable {name}. {_HINTS[name]}")
+    for db in [] if names is None else names.unique():
+        unused = [name for name, weight in weights.items() if not weight[names == db].any()]
+        if len(unused) == len(weights):
+            raise UserError(f"No training row of {db} has a usable {' or '.join(unused)}. {_HINTS[unused[0]]}")
+        for name in unused:
+            _log.warning("%s has no usable %s: it trains the other output only.", db, name)

@@ -1,11 +1,14 @@
 """The parts of a division, each with its rows, labels, weights and images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
+from keras_impl.input.face_data import FaceData
 from keras_impl.input.images import FaceImages
 from keras_impl.input.labels import make_labels
 
@@ -20,7 +23,9 @@ class Part:
     images: FaceImages | None = None
 
 
-def divide_table(table, split, *, age_label="real", weights=None):
+def divide_table(
+    table: pd.DataFrame, split: pd.Series | np.ndarray, *, age_label: str = "real", weights: np.ndarray | None = None
+) -> dict[str, Part]:
     """{"train", "val", "test"} -> Part. UserError if nothing is left to train on.
 
     Args:
@@ -37,7 +42,15 @@ def divide_table(table, split, *, age_label="real", weights=None):
     return parts
 
 
-def load_images(parts, data, size, *, cache, cache_folder, progress=None):
+def load_images(
+    parts: Mapping[str, Part],
+    data: FaceData,
+    size: int,
+    *,
+    cache: str,
+    cache_folder: str | Path,
+    progress: bool | None = None,
+) -> None:
     """Open the images of every part of a FaceData: faces of its packs where it has any, else FaceImages."""
     for name, part in parts.items():
         if data.packed is not None:

@@ -1,12 +1,26 @@
 """The tf.data pipeline of batches, for Keras' TensorFlow backend."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
-from keras_impl.input.batches import evaluation_batch, training_batch
+from faces.images import Faces
+from keras_impl.input.batches import Arrays, Augmenter, evaluation_batch, training_batch
 
 
-def make_training_dataset(images, arrays, *, batch_size, seed, epochs, steps, augment=None, tensor_augment=None):
+def make_training_dataset(
+    images: Faces,
+    arrays: tuple[Arrays, Arrays],
+    *,
+    batch_size: int,
+    seed: int,
+    epochs: range,
+    steps: int,
+    augment: Augmenter | None = None,
+    tensor_augment: Callable[..., Any] | None = None,
+) -> Any:
     """A tf.data pipeline of `training_batch`es, `steps` for each of `epochs`.
 
     Args:
@@ -29,7 +43,7 @@ def make_training_dataset(images, arrays, *, batch_size, seed, epochs, steps, au
     return dataset.with_options(_options()).prefetch(2)
 
 
-def make_evaluation_dataset(images, arrays, *, batch_size):
+def make_evaluation_dataset(images: Faces, arrays: tuple[Arrays, Arrays], *, batch_size: int) -> Any:
     """One ordered pass of (images, labels, weights) batches; the last one may be smaller."""
     import tensorflow as tf
 

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from faces.errors import UserError
+from faces.images import Faces
 from faces.labels import UNKNOWN_GENDER
-from keras_impl.input.batches import evaluation_batch, training_batch
+from keras_impl.input.batches import Arrays, Augmenter, Batch, evaluation_batch, training_batch
 
 UNKNOWN = {"age": np.nan, "gender": UNKNOWN_GENDER}
 
@@ -25,7 +26,7 @@ class _Batches(keras.utils.PyDataset):
     OpenCV and NumPy work outside the interpreter's lock, so threads are enough.
     """
 
-    def __init__(self, workers=None):
+    def __init__(self, workers: int | None = None) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         workers = workers or os.cpu_count()
         # One batch for each thread and two that wait; a larger store helps only where batches take uneven times.
@@ -33,7 +34,7 @@ class _Batches(keras.utils.PyDataset):
         self._pool = ThreadPoolExecutor(workers)
         self._pending = {}
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Batch:
         window = range(index, min(index + self._ahead, len(self)))
         self._pending = {each: self._pending.get(each) or self._pool.submit(self._make, each) for each in window}
         return self._pending.pop(index).result()
@@ -54,7 +55,19 @@ class TrainingBatches(_Batches):
         UserError: there are fewer images than devices.
     """
 
-    def __init__(self, images, arrays, *, batch_size, seed, epochs, steps, augment=None, multiple=1, workers=None):
+    def __init__(
+        self,
+        images: Faces,
+        arrays: tuple[Arrays, Arrays],
+        *,
+        batch_size: int,
+        seed: int,
+        epochs: range,
+        steps: int,
+        augment: Augmenter | None = None,
+        multiple: int = 1,
+        workers: int | None = None,
+    ) -> None:
         super().__init__(workers)
         batch_size = min(batch_size, len(images)) // multiple * multiple
         if not batch_size:
@@ -62,7 +75,7 @@ class TrainingBatches(_Batches):
         self._images, self._arrays, self._epochs, self._steps = images, arrays, epochs, steps
         self._settings = {"batch_size": batch_size, "seed": seed, "augment": augment}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._epochs) * self._steps
 
     def _make(self, index):
@@ -79,11 +92,19 @@ class EvaluationBatches(_Batches):
         workers: threads, by default one a processor.
     """
 
-    def __init__(self, images, arrays, *, batch_size, multiple=1, workers=None):
+    def __init__(
+        self,
+        images: Faces,
+        arrays: tuple[Arrays, Arrays],
+        *,
+        batch_size: int,
+        multiple: int = 1,
+        workers: int | None = None,
+    ) -> None:
         super().__init__(workers)
         self._images, self._arrays, self._batch_size, self._multiple = images, arrays, batch_size, multiple
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-len(self._images) // self._batch_size)
 
     def _make(self, index):

@@ -1,9 +1,13 @@
 """Exponential moving average of the weights, with batch statistics that fit it."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
+
+from faces.images import Faces
 
 STATISTICS_BATCHES = 10
 
@@ -21,7 +25,7 @@ class AveragedWeights(keras.callbacks.Callback):
         seed: of the choice of faces, the same at every epoch.
     """
 
-    def __init__(self, images, *, batch_size, seed):
+    def __init__(self, images: Faces, *, batch_size: int, seed: int) -> None:
         super().__init__()
         count = min(len(images), STATISTICS_BATCHES * batch_size)
         rows = np.random.default_rng(seed).choice(len(images), count, replace=False)
@@ -29,7 +33,7 @@ class AveragedWeights(keras.callbacks.Callback):
         self._own = self._at_end = None
 
     @contextmanager
-    def applied(self):
+    def applied(self) -> Iterator[None]:
         """The averaged weights are in the model inside this context."""
         self._swap_in()
         try:
@@ -37,17 +41,17 @@ class AveragedWeights(keras.callbacks.Callback):
         finally:
             self._swap_out()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._swap_in()
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         self._swap_out()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if epoch == self.params["epochs"] - 1:
             self._at_end = _values(self.model)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         # Keras leaves the average in the model after the last epoch, where a resumed run would have its own weights.
         if self._at_end is not None:
             _assign(self.model, self._at_end)

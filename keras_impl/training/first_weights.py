@@ -3,19 +3,22 @@
 import socket
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from faces.errors import UserError, one_line
 from keras_impl.checkpoint import load_model
-from keras_impl.model import build_model
+from keras_impl.model import FaceModel, build_model
 
 # Arguments of a head that do not change what its trained weights mean.
 START_KEYS = ("name", "dtype", "decode", "initial_bias", "initial_noise", "leaf_mean", "leaf_variance")
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer after which the ImageNet weights count as out of reach
 
 
-def make_model(backbone, method, *, weights="auto", **settings):
+def make_model(
+    backbone: str, method: str, *, weights: str | Path | None = "auto", **settings: Any
+) -> tuple[FaceModel, str]:
     """(FaceModel, a sentence on its first weights).
 
     Args:

@@ -4,8 +4,11 @@ import keras
 
 from faces.registry import Registry
 
+# The learning rate, or what gives it for a step.
+Schedule = float | keras.optimizers.schedules.LearningRateSchedule
 
-def make_schedule(name, lr, *, total_steps, warmup_steps=0):
+
+def make_schedule(name: str, lr: float, *, total_steps: int, warmup_steps: int = 0) -> Schedule:
     """Learning rate as a function of the step.
 
     Args:
@@ -45,7 +48,14 @@ OPTIMIZERS = Registry(
 )
 
 
-def make_optimizer(name, schedule, *, weight_decay=0.0, clip_norm=None, ema=None):
+def make_optimizer(
+    name: str,
+    schedule: Schedule,
+    *,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+    ema: float | None = None,
+) -> keras.optimizers.Optimizer:
     """An optimizer with decoupled weight decay on kernels only.
 
     Args:

@@ -1,5 +1,8 @@
 """Section of the report page about how far the predicted probabilities can be believed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from faces.report.page.parts import cell, element, joined, picture, table, table_row
 from faces.report.page.svg import inline_svg
 from faces.report.pictures.calibration import coverage_figure, pit_figure, reliability_figure
@@ -8,7 +11,7 @@ from faces.report.text import p_value, shown
 _ERRORS = {"likeliest age": "", "gender": "gender_"}
 
 
-def show_calibration(evaluation):
+def show_calibration(evaluation: Mapping[str, Any]) -> str:
     """Reliability of age and gender, PIT histogram and coverage as far as the evaluation has them."""
     calibration = evaluation["calibration"]
     pictures = [

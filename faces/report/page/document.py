@@ -1,8 +1,11 @@
 """An evaluation as one HTML page that needs nothing else: no other file, no network, no script."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from faces.files import write_bytes
 from faces.report.columns import numbers
@@ -47,7 +50,16 @@ _TRIVIAL = "The trivial predictor says the same of every face: median age and co
 _DIFFERENCES = "Differences are taken image by image. Their p-values are not corrected for how many are shown."
 
 
-def write_page(path, *, title, facts, evaluation, columns, faces=None, comparison=None):
+def write_page(
+    path: str | Path,
+    *,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    evaluation: Mapping[str, Any],
+    columns: pd.DataFrame,
+    faces: Mapping[str, np.ndarray] | None = None,
+    comparison: dict[str, Any] | None = None,
+) -> None:
     """Write an evaluation as one self-contained HTML file, for screens and for paper.
 
     A part that there are no numbers for is left out.

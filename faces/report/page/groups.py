@@ -1,5 +1,8 @@
 """Sections of the report page about groups of people: metrics, gaps, and errors of an age check."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from faces.report import groups
 from faces.report.metrics import GROUP_PICTURES, GROUPS, METRICS, metrics_in
 from faces.report.page.parts import (
@@ -22,7 +25,7 @@ from faces.report.text import p_value, shown
 _FEW_NOTE = f"few: fewer than {groups.FEW} images, too few to rely on the value or its interval."
 
 
-def show_groups(evaluation):
+def show_groups(evaluation: Mapping[str, Any]) -> str:
     """Metrics of each group as pictures and tables, and the gaps between the best and the worst group."""
     rows, gaps = evaluation["groups"], evaluation["gaps"]
     single, pairs = _apart(rows)
@@ -125,7 +128,7 @@ def _gap_row(gap):
 # === Age check ===
 
 
-def show_age_check(evaluation):
+def show_age_check(evaluation: Mapping[str, Any]) -> str:
     """How often the predicted age puts somebody on the wrong side of a legal age, and of the challenge age 25."""
     checks, challenge = evaluation["age_check"], evaluation["challenge_25"]
     checks = [row for row in checks if row["n_below"] or row["n_at_or_above"]]

@@ -2,6 +2,7 @@
 
 import base64
 import html
+from collections.abc import Iterable, Mapping
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(tag, *content, **attributes):
+def element(tag: str, *content: object, **attributes: object) -> Markup:
     """`<tag attribute="value">content</tag>`.
 
     Args:
@@ -33,22 +34,22 @@ def element(tag, *content, **attributes):
     return Markup(opening if tag in _VOID else f"{opening}{joined(content)}</{tag}>")
 
 
-def joined(parts):
+def joined(parts: Iterable[object]) -> Markup:
     """Parts one after the other; those that are no Markup are escaped."""
     return Markup("".join(part if isinstance(part, Markup) else html.escape(str(part)) for part in parts))
 
 
-def anchor(title):
+def anchor(title: str) -> str:
     """The id of the section under this heading."""
     return title.lower().replace(" ", "-")
 
 
-def name(text):
+def name(text: str) -> Markup:
     """A name that somebody else chose: it may be long, and run from right to left."""
     return element("bdi", text, class_="name")
 
 
-def details(summary, *content):
+def details(summary: str, *content: object) -> Markup:
     """Content that opens when its summary is clicked."""
     return element("details", element("summary", summary), *content)
 
@@ -56,7 +57,7 @@ def details(summary, *content):
 # === Tables ===
 
 
-def table(caption, header, *bodies):
+def table(caption: str, header: Iterable[str], *bodies: Iterable[Markup]) -> Markup:
     """A table in a container of its own, which scrolls where the screen is narrower.
 
     Args:
@@ -72,22 +73,22 @@ def table(caption, header, *bodies):
     return element("div", element("table", *parts), class_="scroll", role="region", aria_label=caption, tabindex="0")
 
 
-def block(title, width, rows):
+def block(title: str, width: int, rows: Iterable[Markup]) -> list[Markup]:
     """Rows of a table of `width` columns under a heading of their own."""
     return [element("tr", element("th", element("span", title), scope="rowgroup", colspan=width)), *rows]
 
 
-def table_row(head, *cells):
+def table_row(head: str, *cells: Markup) -> Markup:
     """A row named by its first cell; the others are `cell`s."""
     return element("tr", element("th", head, scope="row"), *cells)
 
 
-def cell(content, few=False):
+def cell(content: object, few: bool = False) -> Markup:
     """One cell; few = made from so few images that it is shown muted."""
     return element("td", content, class_="few" if few else None)
 
 
-def count(number, few):
+def count(number: int, few: bool) -> str:
     """A number of images, with a word where they are few."""
     return joined([f"{number} ", element("abbr", "few", title=f"fewer than {FEW} images")]) if few else str(number)
 
@@ -95,7 +96,7 @@ def count(number, few):
 # === Numbers ===
 
 
-def with_interval(metric, template):
+def with_interval(metric: Mapping[str, float], template: str) -> Markup:
     """A metric's value and below it its interval."""
     parts = [shown(metric["value"], template)]
     if np.isfinite(metric["low"]):
@@ -106,12 +107,12 @@ def with_interval(metric, template):
 # === Pictures ===
 
 
-def picture(svg, caption):
+def picture(svg: str, caption: str) -> Markup:
     """An inline SVG with its caption."""
     return element("figure", Markup(svg), element("figcaption", caption))
 
 
-def thumbnail(face, text):
+def thumbnail(face: np.ndarray, text: str) -> Markup:
     """The middle square of a face, uint8 RGB (h, w, 3), as a JPEG inside the page, at most 112 pixels wide."""
     side = min(face.shape[:2])
     top, left = ((length - side) // 2 for length in face.shape[:2])

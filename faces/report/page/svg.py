@@ -4,6 +4,7 @@ import html
 import io
 import re
 import warnings
+from typing import Any
 
 from faces.report.pictures.evaluation import BLUE, GREY, ORANGE
 
@@ -32,7 +33,7 @@ _COLOURS = _TINTS | {
 }
 
 
-def inline_svg(figure, *, name, label):
+def inline_svg(figure: Any, *, name: str, label: str) -> str:
     """A matplotlib figure as an `<svg>` element that fills the width it is given.
 
     Args:
@@ -50,7 +51,7 @@ def inline_svg(figure, *, name, label):
     return f'<svg class="plot" role="img" aria-label="{html.escape(label)}" {view}>{body}'
 
 
-def shade(cells):
+def shade(cells: Any) -> None:
     """Let a density be shown in shades of the page's blue, which stand out from a light and from a dark page."""
     from matplotlib.colors import ListedColormap
 

@@ -1,5 +1,8 @@
 """Pictures of how far predicted probabilities can be believed."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from faces.report.groups import FEW
@@ -8,7 +11,7 @@ from faces.report.pictures.evaluation import BLUE, GREY, ORANGE, new_figure
 _SIZE = (4.8, 3.9)
 
 
-def reliability_figure(bins, *, xlabel, ylabel):
+def reliability_figure(bins: Sequence[Mapping[str, Any]], *, xlabel: str, ylabel: str) -> Any:
     """Share of right answers against confidence (Murphy and Winkler 1977; Guo et al., ICML 2017), and images a bin.
 
     The axes reach as far as the bins of 30 images or more.
@@ -40,7 +43,7 @@ def reliability_figure(bins, *, xlabel, ylabel):
     return figure
 
 
-def pit_figure(pit):
+def pit_figure(pit: Mapping[str, Any]) -> Any:
     """Histogram of the probability integral transform with the band that a right distribution stays in.
 
     Gneiting, Balabdaoui and Raftery (JRSS B 2007): a valley means distributions too narrow, a hump too wide, a slope
@@ -66,7 +69,7 @@ def pit_figure(pit):
     return figure
 
 
-def coverage_figure(coverage):
+def coverage_figure(coverage: Sequence[Mapping[str, Any]]) -> Any:
     """Share of true ages inside the central intervals of the predicted distribution against their nominal level.
 
     Args:

@@ -1,5 +1,9 @@
 """Pictures of an evaluation and of a training run, drawn without pyplot: no display, no state shared between calls."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -14,7 +18,7 @@ BLUE, ORANGE, GREY = "#2166ac", "#d95f02", "#777777"
 _SCATTER_LIMIT = 1500
 
 
-def new_figure(width, height):
+def new_figure(width: float, height: float) -> Any:
     """An empty figure of width x height inches that draws with Agg."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -24,7 +28,7 @@ def new_figure(width, height):
     return figure
 
 
-def predicted_vs_true_figure(ages, predicted, age_mae):
+def predicted_vs_true_figure(ages: np.ndarray, predicted: np.ndarray, age_mae: Mapping[str, float]) -> Any:
     """Predicted against true age, both (N,) years with NaN = unknown; `age_mae` is the summary's entry."""
     known = ~np.isnan(ages) & ~np.isnan(predicted)
     ages, predicted = ages[known], predicted[known]
@@ -51,7 +55,7 @@ def predicted_vs_true_figure(ages, predicted, age_mae):
     return figure
 
 
-def error_by_age_figure(by_age):
+def error_by_age_figure(by_age: pd.DataFrame) -> Any:
     """MAE with its 95 % interval and n over the decades of true age, and the signed bias as a line.
 
     Args:
@@ -79,7 +83,7 @@ def error_by_age_figure(by_age):
     return figure
 
 
-def plot_learning_curves(history, path):
+def plot_learning_curves(history: pd.DataFrame, path: str | Path) -> None:
     """Write `learning_curves_figure(history)` as PNG.
 
     Raises:
@@ -88,7 +92,7 @@ def plot_learning_curves(history, path):
     write_figure(path, learning_curves_figure(history))
 
 
-def learning_curves_figure(history):
+def learning_curves_figure(history: pd.DataFrame) -> Any:
     """Small multiples of a training run: loss, age MAE, gender accuracy and learning rate over the epochs.
 
     Args:

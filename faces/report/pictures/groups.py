@@ -1,5 +1,8 @@
 """Picture of one metric over the groups of an evaluation: a dot and its interval a group."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from faces.report.metrics import METRICS
@@ -10,7 +13,7 @@ _LONGEST_NAME = 22
 _ROW_HEIGHT = 0.24
 
 
-def group_metric_figure(groups, metric, *, overall):
+def group_metric_figure(groups: Sequence[Mapping[str, Any]], metric: str, *, overall: float) -> Any:
     """One metric of each group with its 95 % interval, a block of rows for each attribute.
 
     Args:

@@ -12,8 +12,8 @@ from faces.errors import UserError
 from faces.ingest.crops import cut_crops
 from faces.ingest.tables import ingest
 from faces.label_files.label_table import write_table
-from keras_impl.input.face_data import crop_geometry, divide, group_edges, load_data, require_labels, sample_weights
-from keras_impl.input.labels import make_labels
+from keras_impl.input.face_data import crop_geometry, divide, group_edges, load_data, sample_weights
+from keras_impl.input.labels import make_labels, require_labels
 
 
 @pytest.fixture
