@@ -14,7 +14,7 @@ floor, matmul, cumsum of floats, segment_sum); none of them is used here, so flo
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ from faces.report.statistics import (  # noqa: F401 - they stand here beside the
 )
 from keras_impl.checks import require_one_of
 
-Values = np.ndarray | KerasTensor  # what a metric is given
+_Values: TypeAlias = np.ndarray | KerasTensor  # what a metric is given
 
 ROUNDINGS = ("none", "half_even")
 
@@ -39,19 +39,21 @@ ROUNDINGS = ("none", "half_even")
 # === Errors in years ===
 
 
-def mae(age: Values, predicted: Values, *, weight: Values | None = None) -> KerasTensor:
+def mae(age: _Values, predicted: _Values, *, weight: _Values | None = None) -> KerasTensor:
     """Absolute error |predicted - age| in years; both (N,)."""
     age, predicted = _pair(age, predicted)
     return _weighted(ops.abs(predicted - age), weight)
 
 
-def bias(age: Values, predicted: Values, *, weight: Values | None = None) -> KerasTensor:
+def bias(age: _Values, predicted: _Values, *, weight: _Values | None = None) -> KerasTensor:
     """Signed error predicted - age in years, positive where the prediction is too old; both (N,)."""
     age, predicted = _pair(age, predicted)
     return _weighted(predicted - age, weight)
 
 
-def cumulative_score(age: Values, predicted: Values, *, theta: float = 5, weight: Values | None = None) -> KerasTensor:
+def cumulative_score(
+    age: _Values, predicted: _Values, *, theta: float = 5, weight: _Values | None = None
+) -> KerasTensor:
     """1 where the absolute error is at most theta years (inclusive, with 1e-6 for rounding), else 0: CS(theta)."""
     age, predicted = _pair(age, predicted)
     within = ops.cast(ops.abs(predicted - age) <= theta + 1e-6, predicted.dtype)
@@ -59,14 +61,14 @@ def cumulative_score(age: Values, predicted: Values, *, theta: float = 5, weight
 
 
 def epsilon_error(
-    age: Values,
-    predicted: Values,
+    age: _Values,
+    predicted: _Values,
     *,
-    age_std: Values,
+    age_std: _Values,
     rounding: str = "none",
     std_offset: float = 0.0,
     min_std: float = 0.0,
-    weight: Values | None = None,
+    weight: _Values | None = None,
 ) -> KerasTensor:
     """ChaLearn LAP epsilon-error 1 - exp(-(predicted - age)^2 / (2 s^2)) with s = max(age_std, min_std) + std_offset.
 
@@ -99,12 +101,12 @@ def epsilon_error(
 
 
 def group_accuracy(
-    age: Values,
-    predicted: Values,
+    age: _Values,
+    predicted: _Values,
     *,
     edges: Iterable[float] = ADIENCE_EDGES,
     distance: int = 0,
-    weight: Values | None = None,
+    weight: _Values | None = None,
 ) -> KerasTensor:
     """1 where the age groups of prediction and truth are at most `distance` groups apart, else 0.
 
@@ -120,7 +122,7 @@ def group_accuracy(
 
 
 def one_off_group_accuracy(
-    age: Values, predicted: Values, *, edges: Iterable[float] = ADIENCE_EDGES, weight: Values | None = None
+    age: _Values, predicted: _Values, *, edges: Iterable[float] = ADIENCE_EDGES, weight: _Values | None = None
 ) -> KerasTensor:
     """1 where the predicted age group is the true one or its neighbour, else 0; see `group_accuracy`."""
     return group_accuracy(age, predicted, edges=edges, distance=1, weight=weight)
@@ -129,7 +131,7 @@ def one_off_group_accuracy(
 # === Distributions over age ===
 
 
-def nll(age: Values, probabilities: Values, *, min_age: int = 0, weight: Values | None = None) -> KerasTensor:
+def nll(age: _Values, probabilities: _Values, *, min_age: int = 0, weight: _Values | None = None) -> KerasTensor:
     """Negative log-likelihood -ln max(p of the true class, 1e-12); the class is clipped to the grid."""
     age, probabilities = _pair(age, probabilities)
     index = _class_index(age, probabilities, min_age)
@@ -137,7 +139,7 @@ def nll(age: Values, probabilities: Values, *, min_age: int = 0, weight: Values 
     return _weighted(_unknown_where(ops.isnan(age), -ops.log(_at_least(likelihood, 1e-12))), weight)
 
 
-def crps(age: Values, probabilities: Values, *, min_age: int = 0, weight: Values | None = None) -> KerasTensor:
+def crps(age: _Values, probabilities: _Values, *, min_age: int = 0, weight: _Values | None = None) -> KerasTensor:
     """Continuous ranked probability score sum_k p_k |a_k - age| - 1/2 sum_kl p_k p_l |a_k - a_l| in years.
 
     It is the absolute error when all probability lies on one age. Gneiting and Raftery, Strictly Proper Scoring Rules,
@@ -150,7 +152,7 @@ def crps(age: Values, probabilities: Values, *, min_age: int = 0, weight: Values
     return _weighted(to_truth - 0.5 * ops.sum(probabilities * to_others, axis=-1), weight)
 
 
-def distribution_interval(probabilities: Values, *, min_age: int = 0, level: float = 0.9) -> KerasTensor:
+def distribution_interval(probabilities: _Values, *, min_age: int = 0, level: float = 0.9) -> KerasTensor:
     """Central interval (N, 2) in years: the smallest ages whose cumulative probability reaches (1 -+ level) / 2."""
     probabilities = _floats(probabilities)
     grid = _grid(probabilities, 0)
@@ -161,14 +163,14 @@ def distribution_interval(probabilities: Values, *, min_age: int = 0, level: flo
     return ends + min_age
 
 
-def interval_coverage(age: Values, interval: Values, *, weight: Values | None = None) -> KerasTensor:
+def interval_coverage(age: _Values, interval: _Values, *, weight: _Values | None = None) -> KerasTensor:
     """1 where the age lies in its interval (N, 2) = low, high (inclusive, with 1e-6 for rounding), else 0."""
     age, interval = _pair(age, interval)
     inside = ops.logical_and(interval[:, 0] - 1e-6 <= age, age <= interval[:, 1] + 1e-6)
     return _weighted(_unknown_where(ops.isnan(age), ops.cast(inside, interval.dtype)), weight)
 
 
-def interval_width(age: Values, interval: Values, *, weight: Values | None = None) -> KerasTensor:
+def interval_width(age: _Values, interval: _Values, *, weight: _Values | None = None) -> KerasTensor:
     """Width high - low in years of each interval (N, 2) whose age is known: the price of its coverage."""
     age, interval = _pair(age, interval)
     return _weighted(_unknown_where(ops.isnan(age), interval[:, 1] - interval[:, 0]), weight)
@@ -177,7 +179,7 @@ def interval_width(age: Values, interval: Values, *, weight: Values | None = Non
 # === Gender ===
 
 
-def gender_accuracy(gender: Values, probabilities: Values, *, weight: Values | None = None) -> KerasTensor:
+def gender_accuracy(gender: _Values, probabilities: _Values, *, weight: _Values | None = None) -> KerasTensor:
     """1 where the more probable gender is right, else 0; `gender` (N,) index, -1 unknown, `probabilities` (N, 2)."""
     probabilities = _floats(probabilities)
     gender = ops.cast(gender, "int32")

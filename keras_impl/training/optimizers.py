@@ -1,11 +1,13 @@
 """Optimizers and learning-rate schedules by name."""
 
+from typing import TypeAlias
+
 import keras
 
 from faces.registry import Registry
 
 # The learning rate, or what gives it for a step.
-Schedule = float | keras.optimizers.schedules.LearningRateSchedule
+Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
 def make_schedule(name: str, lr: float, *, total_steps: int, warmup_steps: int = 0) -> Schedule:
