@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import hydra
@@ -13,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from faces.errors import UserError, one_line
 from faces.startup import run_main
+
+CONFIG = Path(__file__).with_name("src") / "config.yaml"
 
 
 @hydra.main(version_base="1.3", config_path="src", config_name="config")
@@ -30,6 +33,9 @@ def train(config: DictConfig):
 
 
 def main():
+    if {"-h", "--help"} & set(sys.argv[1:]):  # hydra's own help has the values, but not a word of what they mean
+        print(f"usage: python train.py [key=value ...]\n\n{CONFIG.read_text(encoding='utf-8')}", end="")
+        return
     # Without this, hydra prints its own errors and those of the run as tracebacks.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -45,7 +51,7 @@ def _explain(error):
     if unknown is None:
         return message
     section, _, _ = unknown[1].rpartition(".")
-    config = OmegaConf.load(Path(__file__).with_name("src") / "config.yaml")
+    config = OmegaConf.load(CONFIG)
     known = OmegaConf.select(config, section) if section else config
     if not isinstance(known, DictConfig):
         section, known = "", config

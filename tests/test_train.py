@@ -13,6 +13,7 @@ import yaml
 from keras_impl.backbones import BACKBONES
 from keras_impl.checkpoint import load_model
 from keras_impl.predictor import Predictor
+from tests.configurations import CONFIG
 
 SHORT = ("model.img_size=32", "data.limit=60", "train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=8")
 
@@ -194,3 +195,11 @@ def test_grid_leaves_one_table_and_picture_beside_its_runs(start, in_face_folder
     assert cv2.imread(str(sweep / "sweep.png")).std() > 5
     others = {"data", "meta", "runs"} | {name for name in os.listdir(in_face_folder) if name == "keras"}
     assert set(os.listdir(in_face_folder)) == others
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_explains_every_key(start, tmp_path, word):
+    done = start("train.py", word, folder=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("usage: python train.py [key=value ...]")
+    assert CONFIG.read_text(encoding="utf-8") in done.stdout
+    assert list(tmp_path.iterdir()) == []
