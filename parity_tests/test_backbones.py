@@ -59,7 +59,7 @@ def build_keras(name, size, dtype, floatx):
     return backbone
 
 
-@pytest.mark.parametrize(("name", "size"), cases())
+@pytest.mark.parametrize(("name", "size"), list(cases()))
 def test_features(name, size, floatx):
     images = make_images(size)
     features, twin_features = {}, {}
