@@ -3,7 +3,7 @@
 #: make test-all                                       the slow tests too
 #: make test-jax                                       install jax too, then run the parity tests and train.py under it
 #: make bench-venv                                     .venv-bench with what benchmarks/training.py compares with
-#: make lint                                           code style
+#: make lint                                           code style and types
 #: make clean                                          remove .venv and caches; data/ and runs/ stay
 #: A fresh machine needs Python 3.11 or 3.12 only; choose one with PYTHON=/path/to/python3.
 
@@ -45,9 +45,10 @@ bench-venv: $(VENV)-bench/.installed
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './data/*' -not -path './runs/*' -not -path './.venv*' -prune -exec rm -rf {} +
 
 # Stamps: a second call installs nothing unless a requirements file changed. A failed step leaves no stamp.

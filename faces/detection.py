@@ -138,12 +138,14 @@ def read_rows(rows: ArrayLike | None) -> list[Face]:
         UserError: anything else.
     """
     try:
-        rows = np.zeros((0, 5)) if rows is None or not len(rows) else np.asarray(rows, dtype=float)
+        table = np.zeros((0, 5)) if rows is None else np.asarray(rows, dtype=float)
+        if not len(table):
+            return []
     except (TypeError, ValueError):
         raise UserError(f"{_EXPECTED}. Received: {type(rows).__name__}") from None
-    if rows.ndim != 2 or rows.shape[1] not in (5, 15):
-        raise UserError(f"{_EXPECTED}. Received an array of shape {rows.shape}")
-    return [_read_row(row) for row in rows]
+    if table.ndim != 2 or table.shape[1] not in (5, 15):
+        raise UserError(f"{_EXPECTED}. Received an array of shape {table.shape}")
+    return [_read_row(row) for row in table]
 
 
 def _read_row(row):

@@ -98,8 +98,8 @@ def paired_bootstrap_difference(
 
 def unit_numbers(labels: Sequence | np.ndarray) -> np.ndarray:
     """Labels (N,) -> integers (N,); a row whose label is None, NaN or "" gets a number of its own."""
-    labels = pd.Series(np.asarray(labels, dtype=object), dtype=object)
-    numbers, names = pd.factorize(labels.mask(labels == ""))
+    named = pd.Series(np.asarray(labels, dtype=object), dtype=object)
+    numbers, names = pd.factorize(named.mask(named == ""))
     alone = numbers < 0
     numbers[alone] = len(names) + np.arange(alone.sum())
     return numbers
@@ -198,7 +198,7 @@ def weighted_sum(estimates: Sequence[Estimate], weights: Sequence[float]) -> Est
     return replace(
         estimates[0],
         value=sum(weight * each.value for each, weight in zip(estimates, weights)),
-        resampled=sum(weight * each.resampled for each, weight in zip(estimates, weights)),
+        resampled=sum((weight * each.resampled for each, weight in zip(estimates, weights)), np.zeros(())),
         pull=sum(share * each.pull for each, share in zip(estimates, shares)),
         sizes=sum(abs(share) * each.sizes for each, share in zip(estimates, shares)),
     )
@@ -230,7 +230,7 @@ class Draws:
         self.size = int(self.units.max(initial=-1)) + 1
         self.resamples = resamples
         self.seed = seed
-        self._kept = []
+        self._kept: list[np.ndarray] = []
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for times in self._counts():

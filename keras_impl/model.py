@@ -46,6 +46,10 @@ class FaceModel(keras.Model):
         calibration: of `keras_impl.evaluation.calibration.calibrate`; with it a prediction has an `age_interval`.
     """
 
+    # None where the model has no such output, which `output_keys` knows.
+    age_head: Any
+    gender_head: Any
+
     def __init__(
         self,
         backbone: keras.Model,
@@ -72,7 +76,7 @@ class FaceModel(keras.Model):
         # Without a seed of its own the layer would draw from a generator of torch that a resumed run cannot put back.
         seed = random.randint(1, 10**9) if dropout else None
         self.dropout = keras.layers.Dropout(dropout, seed=seed, name="dropout")
-        self.total_steps = None
+        self.total_steps: int | None = None
 
     @property
     def output_keys(self) -> tuple[str, ...]:

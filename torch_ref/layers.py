@@ -35,6 +35,9 @@ class BatchNorm(nn.Module):
     ICML 2015.
     """
 
+    moving_mean: torch.Tensor
+    moving_variance: torch.Tensor
+
     def __init__(self, channels: int, *, epsilon: float = 1e-3, momentum: float = 0.99):
         super().__init__()
         self.epsilon = epsilon
@@ -62,6 +65,9 @@ class BatchNorm(nn.Module):
 
 class Normalization(nn.Module):
     """(x - mean) / sqrt(variance) of each channel of (N, C, H, W), both fixed; 0 and 1 until they are loaded."""
+
+    mean: torch.Tensor
+    variance: torch.Tensor
 
     def __init__(self, channels: int):
         super().__init__()

@@ -122,10 +122,10 @@ def group_accuracy(
     Eidinger et al., Age and Gender Estimation of Unfiltered Faces, IEEE TIFS 2014 (the default groups).
     """
     _check_vectors(age, predicted)
-    edges = torch.as_tensor(edges, dtype=torch.float64, device=age.device)
-    if edges.ndim != 1 or not len(edges) or not (edges.diff() > 0).all():
-        raise ValueError(f"The edges of age groups need to increase. Received: {edges.tolist()}")
-    hits = (_group(age, edges) - _group(predicted, edges)).abs() <= distance
+    first_ages = torch.as_tensor(edges, dtype=torch.float64, device=age.device)
+    if first_ages.ndim != 1 or not len(first_ages) or not (first_ages.diff() > 0).all():
+        raise ValueError(f"The edges of age groups need to increase. Received: {first_ages.tolist()}")
+    hits = (_group(age, first_ages) - _group(predicted, first_ages)).abs() <= distance
     return _per_sample((hits & ~predicted.isnan()).to(predicted.dtype), ~age.isnan(), weight)
 
 

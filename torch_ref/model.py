@@ -73,8 +73,8 @@ class FaceModel(nn.Module):
             prediction = {}
             if "age" in outputs:
                 prediction["age"] = self.age_head.decode(outputs["age"])
-                if hasattr(self.age_head, "probabilities"):
-                    prediction["age_distribution"] = self.age_head.probabilities(outputs["age"])
+                if (probabilities := getattr(self.age_head, "probabilities", None)) is not None:
+                    prediction["age_distribution"] = probabilities(outputs["age"])
             if "gender" in outputs:
                 prediction["gender"] = self.gender_head.probabilities(outputs["gender"])
             return prediction

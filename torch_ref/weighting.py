@@ -54,7 +54,7 @@ def age_weights(
         return weights
     classes = torch.floor(ages[known] + 0.5).clamp(0, max_age).long()
     frequency = _frequency(torch.bincount(classes, minlength=max_age + 1).double(), scheme)
-    if lds:
+    if smoothing is not None:
         frequency = F.conv1d(frequency[None, None], smoothing[None, None], padding="same")[0, 0]
     inverse = 1 / frequency[classes]
     weights[known] = inverse / inverse.mean()

@@ -62,8 +62,8 @@ def age_group(cell: str) -> tuple[int, int] | None:
         year = int(cell)
         return min(AGE_GROUPS, key=lambda group: max(group[0] - year, year - group[1], 0))
     match = _INTERVAL.fullmatch(cell)
-    interval = match and (int(match[1]), int(match[2]))
-    group = ODD_INTERVALS.get(interval, interval)
+    interval = (int(match[1]), int(match[2])) if match else None
+    group = interval and ODD_INTERVALS.get(interval, interval)
     if group not in AGE_GROUPS:
         raise ValueError(f"age {cell!r} is not one of {', '.join(map(str, AGE_GROUPS))}")
     return group

@@ -43,7 +43,7 @@ def read(root: str | Path) -> Tables:
         UserError: the label file is missing, the large one of MATLAB 7.3, or damaged; no image.
     """
     images, celebrities = _read_mat(Path(root))
-    on_disk = {}
+    on_disk: dict[str, list[str]] = {}
     for img_path in list_images(root):
         on_disk.setdefault(plain_name(PurePosixPath(img_path).name), []).append(img_path)
     named = []

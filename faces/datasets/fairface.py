@@ -16,7 +16,9 @@ from faces.labels import FAIRFACE_EDGES
 
 FILES = {"train": "fairface_label_train.csv", "val": "fairface_label_val.csv"}
 COLUMNS = ("file", "age", "gender", "race")
-AGE_GROUPS = {f"{first}-{after - 1}": (first, after - 1) for first, after in pairwise(FAIRFACE_EDGES)}
+AGE_GROUPS: dict[str, tuple[int, int | None]] = {
+    f"{first}-{after - 1}": (first, after - 1) for first, after in pairwise(FAIRFACE_EDGES)
+}
 AGE_GROUPS["more than 70"] = (FAIRFACE_EDGES[-1], None)
 GENDER_CODES = {"Male": "male", "Female": "female"}
 RACES = {

@@ -7,6 +7,7 @@ pairing of captions and faces: rows with an impossible age, a poor face score or
 import re
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def make_tables(
     gender = fields["gender"]
     second = fields["second_face_score"]
     # One row, one reason: the first of these that holds.
-    checks = [
+    checks: list[tuple[Any, Any]] = [
         ([path == "" for path in paths], "no path"),
         ([leaves_folder(path) for path in paths], "path leaves the data folder"),
         (birth_reason != "", birth_reason),
@@ -188,7 +189,7 @@ def _identities(fields, name):
     return [match[1] if match else None for match in matches]
 
 
-_SHARED = {
+_SHARED: dict[str, Any] = {
     "margin": 0.4,
     "aligned": False,
     "labels": (

@@ -35,7 +35,7 @@ def read(root: str | Path) -> Tables:
         UserError: `root` is no folder or holds no image; several CSV files, or one without the column `photo`.
     """
     images = list_images(root)
-    rows_of = {}
+    rows_of: dict[str, list[dict[str, str]]] = {}
     for row in _read_csv(root):
         # The file was written on Windows; in the name of an image a backslash is a character like any other.
         photo = row["photo"] = row["photo"].replace("\\", "/")

@@ -44,11 +44,10 @@ def _labels(img_path):
 def parse_name(name: str) -> tuple[float, str | None, str | None]:
     """File name -> (age, gender, ethnicity); ethnicity None where the name lacks it, ValueError where it is unclear."""
     fields = name.split("_")
-    if len(fields) == 3:
-        fields.insert(2, None)
-    if len(fields) != 4:
+    if len(fields) not in (3, 4):
         raise ValueError(f"expected age_gender_race_date, got {len(fields)} fields")
-    age, gender, race, date = fields
+    age, gender, date = *fields[:2], fields[-1]
+    race = fields[2] if len(fields) == 4 else None
     years = whole_age(age)
     if gender not in GENDER_CODES:
         raise ValueError(f"gender {gender!r} is neither 0 nor 1")
@@ -56,7 +55,7 @@ def parse_name(name: str) -> tuple[float, str | None, str | None]:
         raise ValueError(f"race {race!r} is not one of 0 to 4")
     if not _DATE.match(date):
         raise ValueError(f"no date of 17 digits in {date!r}")
-    return years, None if name.startswith(UNCLEAR) else GENDER_CODES[gender], ETHNICITY_CODES.get(race)
+    return years, None if name.startswith(UNCLEAR) else GENDER_CODES[gender], race and ETHNICITY_CODES[race]
 
 
 DATA_SET = DataSet(

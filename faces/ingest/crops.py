@@ -76,11 +76,11 @@ def cut_crops(
     boxes = table[list(BOX_COLUMNS)].to_numpy(float).tolist() if has_boxes else [None] * len(table)
     # a.png and a.png.jpg would have one crop.
     clash = table["img_path"].map(crop_path).duplicated(keep=False)
-    tasks = list(zip(table["img_path"], boxes, clash))
+    tasks: list[tuple[str, list[float] | None, bool]] = list(zip(table["img_path"], boxes, clash, strict=True))
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        reasons = pool.map(lambda task: _cut(Path(root), *task, geometry, detector), tasks)
-        reasons = list(progress_bar(reasons, "crops", total=len(tasks), shown=progress))
-    reasons = pd.Series(reasons, index=table.index, dtype=object)
+        cuts = pool.map(lambda task: _cut(Path(root), *task, geometry=geometry, detector=detector), tasks)
+        found = list(progress_bar(cuts, "crops", total=len(tasks), shown=progress))
+    reasons = pd.Series(found, index=table.index, dtype=object)
     cut = table[reasons.isna()].drop(columns=list(BOX_COLUMNS), errors="ignore").reset_index(drop=True)
     cut["img_path"] = [crop_path(img_path) for img_path in cut["img_path"]]
     rejected = table.loc[reasons.notna(), ["img_path"]].assign(reason=reasons.dropna())
@@ -118,7 +118,7 @@ def main_face(faces: Sequence[Face], shape: Sequence[int]) -> Face:
     return max(faces, key=score)
 
 
-def _cut(root, img_path, box, clash, geometry, detector):
+def _cut(root, img_path, box, clash, *, geometry, detector):
     """Make sure that the crop of one picture is there; returns the reason where there can be none."""
     if clash:
         return "picture named by several rows, or like another one's crop"
@@ -224,8 +224,9 @@ def shared_geometry(db: str, root: Path, names: Sequence[str]) -> CropGeometry:
     Raises:
         UserError: the crops differ.
     """
-    places = np.unique(np.linspace(0, len(names) - 1, CROPS_LOOKED_AT).astype(int)) if len(names) else []
-    told = {read_geometry(root / names[place]) for place in places} - {None}
+    places = np.unique(np.linspace(0, len(names) - 1, CROPS_LOOKED_AT if len(names) else 0).astype(int))
+    looked_at = (read_geometry(root / names[place]) for place in places)
+    told = {geometry for geometry in looked_at if geometry is not None}
     if len(told) > 1:
         ways = "; ".join(sorted(map(str, told)))
         raise UserError(

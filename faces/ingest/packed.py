@@ -136,9 +136,9 @@ class PackedFaces:
             return hashlib.sha256(faces).hexdigest() != checksums[number]
 
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            damaged = pool.map(is_damaged, range(len(checksums)))
+            blocks = pool.map(is_damaged, range(len(checksums)))
             name = f"verifying {self.path.name}"
-            damaged = list(progress_bar(damaged, name, total=len(checksums), shown=progress))
+            damaged = list(progress_bar(blocks, name, total=len(checksums), shown=progress))
         if any(damaged):
             first = damaged.index(True) * block
             raise self.refused(f"is damaged in {sum(damaged)} of {len(damaged)} blocks, first after face {first}")

@@ -18,7 +18,8 @@ def read_cells(path: str | Path, *, delimiter: str = ",") -> tuple[list[list[str
         UserError: missing or unreadable file, another encoding, broken quoting, or a row of another length; one line
             that names the file.
     """
-    rows, lines = [], []
+    rows: list[list[str]] = []
+    lines: list[int] = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)

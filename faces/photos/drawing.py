@@ -16,7 +16,7 @@ WHITE = (255, 255, 255)
 
 def draw_estimates(image: np.ndarray, estimates: Sequence[FaceEstimate], *, scale: float = 1) -> np.ndarray:
     """`draw_faces` with what is known of each face; `scale` leads from the pixels of its box to those of `image`."""
-    boxes = [tuple(scale * value for value in estimate.face.box) for estimate in estimates]
+    boxes = [tuple(scale * value for value in estimate.detected.box) for estimate in estimates]
     return draw_faces(image, boxes, [label_text(one) for one in estimates], [one.gender for one in estimates])
 
 
@@ -57,7 +57,7 @@ def draw_faces(
     # Labels come last: no frame may cross the text of a neighbour.
     for box, colour in zip(boxes, colours, strict=True):
         canvas.rectangle(box, outline=colour, width=max(2, max(picture.size) // 320))
-    taken = []
+    taken: list[tuple[int, ...]] = []
     for box, label, colour in zip(boxes, labels, colours, strict=True):
         if label:
             taken.append(_draw_label(canvas, picture.size, box, label, colour, taken))

@@ -49,6 +49,13 @@ class FaceEstimate:
     gender_probability: float | None = None
     age_distribution: np.ndarray | None = None
 
+    @property
+    def detected(self) -> Face:
+        """The face that a detector found; ValueError for a picture that was not searched."""
+        if self.face is None:
+            raise ValueError("This estimate is of a whole picture. Expected one of a detected face.")
+        return self.face
+
 
 def picture_rows(name: str, estimates: Sequence[FaceEstimate], error: str | None = None) -> list[Row]:
     """Table rows of a picture: one a face, or one with the error."""
@@ -84,7 +91,7 @@ def label_text(estimate: FaceEstimate) -> str:
     parts = []
     if estimate.age is not None:
         parts.append(f"{int(estimate.age + 0.5)} y")
-    if estimate.gender is not None:
+    if estimate.gender is not None and estimate.gender_probability is not None:
         parts.append(f"{estimate.gender} {100 * estimate.gender_probability:.0f} %")
     return ", ".join(parts)
 

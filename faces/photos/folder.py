@@ -68,7 +68,7 @@ def annotate_folder(
         UserError: nothing can be written there.
     """
     folder, output_dir = Path(folder), Path(output_dir)
-    found = Counter()
+    found: Counter[str] = Counter()
     make_folder(output_dir)
     with writing(output_dir / TABLE):
         file = (output_dir / TABLE).open("wb")
@@ -88,8 +88,8 @@ def _annotate_photo(path, copy, name, estimate):
         return "unreadable", [error_row(name, error.reason)]
     estimates = estimate(image)
     _write_picture(copy, draw_estimates(image, estimates))
-    kind, error = ("faces", None) if estimates else ("without a face", NO_FACE)
-    return kind, picture_rows(name, estimates, error)
+    kind, reason = ("faces", None) if estimates else ("without a face", NO_FACE)
+    return kind, picture_rows(name, estimates, reason)
 
 
 def _write_picture(path, image):

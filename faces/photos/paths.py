@@ -61,8 +61,8 @@ def list_pictures(
     Raises:
         UserError: a path that does not exist, or a list that cannot be read.
     """
-    for path in map(os.fspath, paths):
-        yield from _expand(path, root, stdin)
+    for path in paths:
+        yield from _expand(os.fspath(path), root, stdin)
 
 
 def check_paths(paths: Sequence[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None) -> None:

@@ -1,5 +1,7 @@
 """How far predicted probabilities can be believed: reliability, probability integral transform and coverage."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -37,7 +39,7 @@ def evaluate_calibration(columns: pd.DataFrame, draws: Draws, *, seed: int = 0) 
         "uniform_low", "uniform_high"}, "coverage" [{"level", "coverage": {"value", "low", "high"}}]. The band of the
         PIT holds 95 % of the shares of a bin that as many independent uniform values give.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for prefix, confidence, correct in (
         ("", numbers(columns, "age_confidence"), numbers(columns, "age_correct")),
         ("gender_", _gender_confidence(columns), numbers(columns, "gender_correct")),

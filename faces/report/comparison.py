@@ -96,8 +96,10 @@ def _estimates(
     """A metric of two models over the rows that both know."""
     values = [[np.where(both, each, np.nan) for each in columns] for columns in values]
     if metric.is_mean:
-        return tuple(draws.means(column for (column,) in values))
-    return tuple(set_estimate(metric, columns, draws) for columns in values)
+        first, second = draws.means(column for (column,) in values)
+    else:
+        first, second = (set_estimate(metric, columns, draws) for columns in values)
+    return first, second
 
 
 def _judged(difference):
@@ -111,7 +113,7 @@ def format_comparison(comparison: dict) -> str:
     """The differences as a plain text table, one block a pair of models."""
     if not comparison["differences"]:
         return "The models have no metric in common."
-    blocks = {}
+    blocks: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     for row in comparison["differences"]:
         metric = METRICS[row["metric"]]
         values = [shown(row[key], metric.template) for key in ("value_a", "value_b")]

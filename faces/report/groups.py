@@ -128,7 +128,7 @@ def gap_rows(columns: pd.DataFrame, units: np.ndarray, *, resamples: int = 1000,
     """
     labels = attribute_labels(columns)
     values = _metric_values(columns)
-    asked = {}
+    asked: dict[bytes, tuple[np.ndarray, list[tuple[str, str]]]] = {}
     for attribute, metric in product(labels, values):
         rows = _compared_rows(labels[attribute].codes, values[metric])
         if rows.any():
@@ -141,8 +141,8 @@ def gap_rows(columns: pd.DataFrame, units: np.ndarray, *, resamples: int = 1000,
         means = _shuffled_means(known_values, codes, units[rows], resamples, np.random.default_rng([seed, 1]))
         for attribute, metric in pairs:
             found[attribute, metric] = _gap(metric, labels[attribute].categories, *means[attribute, metric])
-    asked = (pair for pair in product(labels, values) if pair in found)
-    return [{"attribute": attribute, "metric": metric, **found[attribute, metric]} for attribute, metric in asked]
+    known = (pair for pair in product(labels, values) if pair in found)
+    return [{"attribute": attribute, "metric": metric, **found[attribute, metric]} for attribute, metric in known]
 
 
 def _compared_rows(codes, values):
@@ -228,7 +228,7 @@ def groups_text(rows: list[dict]) -> str:
     """The groups of `group_rows` as a table, pairs left out; empty where there is none."""
     rows = [row for row in rows if row["attribute"] in ATTRIBUTES]
     metrics = known_metrics(rows)
-    blocks = {}
+    blocks: dict[str, list[tuple[str, ...]]] = {}
     for row in rows:
         cells = [_group_cell(row, metric) for metric in metrics]
         blocks.setdefault(row["attribute"], []).append((row["group"], count(row["n"], row["few"]), *cells))
@@ -249,7 +249,7 @@ def _group_cell(row, metric):
 
 def gaps_text(gaps: list[dict]) -> str:
     """The gaps of `gap_rows` as a table, pairs left out; empty where there is none."""
-    blocks = {}
+    blocks: dict[str, list[tuple[str, ...]]] = {}
     for gap in gaps:
         if gap["attribute"] not in ATTRIBUTES:
             continue

@@ -225,7 +225,7 @@ def headlines() -> list[Metric]:
 
 def counted_columns() -> dict[str, str]:
     """{number of images: the column that is known for them}, of the first printed metric with that number."""
-    columns = {}
+    columns: dict[str, str] = {}
     for metric in (metric for block in printed_blocks() for metric in block if metric.is_mean):
         columns.setdefault(metric.count, metric.columns[0])
     return columns

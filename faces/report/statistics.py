@@ -71,7 +71,7 @@ def calibration_error(
     """
     excess = correct - confidence
     if weight is None:
-        total = float(len(confidence))
+        total: float | np.ndarray = float(len(confidence))
     else:
         weight = np.asarray(weight, dtype=np.float64)
         excess, total = weight * excess, weight.sum(axis=-1)
@@ -109,10 +109,10 @@ def mean_over_classes_influence(value: float, values: np.ndarray, classes: np.nd
 
 def _known(weight: np.ndarray | None, *arrays: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """The samples (n,) of which all is known, as float64, and their weights (..., n)."""
-    arrays = [np.asarray(array, dtype=np.float64) for array in arrays]
-    rows = ~np.any([np.isnan(array) for array in arrays], axis=0)
+    numbers = [np.asarray(array, dtype=np.float64) for array in arrays]
+    rows = ~np.any([np.isnan(array) for array in numbers], axis=0)
     weight = np.ones(len(rows)) if weight is None else np.asarray(weight, dtype=np.float64)
-    return [_rows(array, rows) for array in arrays], _rows(weight, rows)
+    return [_rows(array, rows) for array in numbers], _rows(weight, rows)
 
 
 def _rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def _in_order(keys: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
     return [array[..., order] for array in (keys, *arrays)]
 
 
-def _ratio(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def _ratio(sums: np.ndarray, sizes: np.ndarray | float) -> np.ndarray:
     """sums / sizes, NaN where a size is 0."""
     sums, sizes = np.broadcast_arrays(np.asarray(sums, np.float64), np.asarray(sizes, np.float64))
     return np.divide(sums, sizes, out=np.full(sums.shape, np.nan), where=sizes > 0)

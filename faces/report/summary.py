@@ -1,6 +1,7 @@
 """The summary of an evaluation: every metric with its uncertainty, from per-sample columns, and as a text table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ def _of_set(metric: Metric, columns: pd.DataFrame, draws: Draws) -> dict:
     """A metric that is no mean, with its interval or with the reason why it has none."""
     values = [numbers(columns, name) for name in metric.columns]
     if metric.influence is None:
-        return _without_interval(metric.statistic(*_all_known(values)[1]), metric.note)
+        return _without_interval(float(_statistic(metric)(*_all_known(values)[1])), metric.note)
     estimate = set_estimate(metric, values, draws)
     # A gender whose answers are all right, or all wrong, tells nothing of its own doubt.
     if estimate.value not in (0, 1) and _is_mean_over_classes(metric) and _one_sided(values, draws.units):
@@ -100,12 +101,15 @@ def set_estimate(metric: Metric, values: Sequence[np.ndarray], draws: Draws) -> 
     # Statistics take their last column in order: so the counts of every set need not be sorted.
     order = np.argsort(values[-1], kind="stable")
     samples, values = samples[order], [each[order] for each in values]
-    value = float(metric.statistic(*values))
+    if metric.influence is None:
+        raise ValueError(f"{metric.name} has no interval. Expected a metric that has an influence.")
+    statistic = _statistic(metric)
+    value = float(statistic(*values))
     influence, sizes = metric.influence(value, *values)
-    classes = np.unique(values[-1]) if _is_mean_over_classes(metric) else []
+    classes = np.unique(values[-1]) if _is_mean_over_classes(metric) else np.empty(0)
 
     def resampled(counts: np.ndarray) -> np.ndarray:
-        found = metric.statistic(*values, weight=counts)
+        found = statistic(*values, weight=counts)
         # A set without one of the classes says nothing of the mean over all of them.
         lost = [counts @ (values[-1] == each) == 0 for each in classes]
         return np.where(np.any(lost, axis=0), np.nan, found) if lost else found
@@ -117,6 +121,12 @@ def _all_known(values: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarra
     """Numbers (n,) of the rows where all is known, and the values of these rows."""
     rows = np.flatnonzero(~np.any(np.isnan(values), axis=0))
     return rows, [each[rows] for each in values]
+
+
+def _statistic(metric: Metric) -> Callable[..., np.ndarray]:
+    if metric.statistic is None:
+        raise ValueError(f"{metric.name} is a mean. Expected a metric of a whole set.")
+    return metric.statistic
 
 
 def _is_mean_over_classes(metric: Metric) -> bool:
@@ -141,7 +151,7 @@ def _without_interval(value: float, note: str) -> dict:
 
 
 def _trivial(columns: pd.DataFrame, trivial_age: float | None, trivial_gender: str | None) -> dict:
-    trivial = {}
+    trivial: dict[str, Any] = {}
     if trivial_age is not None:
         error = np.abs(numbers(columns, "age") - trivial_age)[known(columns, "absolute_error")]
         within = np.where(np.isnan(error), np.nan, error <= 5 + 1e-6)

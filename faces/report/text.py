@@ -1,6 +1,6 @@
 """Numbers and tables as plain text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,12 +10,12 @@ def shown(value: float, template: str) -> str:
     return "-" if np.isnan(value) else template.format(value).replace("%", " %")
 
 
-def ends(metric: dict[str, float], template: str) -> str:
+def ends(metric: Mapping[str, float], template: str) -> str:
     """The interval of a metric as text, a dash where it has none."""
     return "-" if np.isnan(metric["low"]) else f"{shown(metric['low'], template)} to {shown(metric['high'], template)}"
 
 
-def value_and_ends(metric: dict[str, float], template: str) -> str:
+def value_and_ends(metric: Mapping[str, float], template: str) -> str:
     """`value (low to high)`, the value alone without an interval."""
     interval = "" if np.isnan(metric["low"]) else f" ({ends(metric, template)})"
     return shown(metric["value"], template) + interval

@@ -29,8 +29,8 @@ def draw_background(side: int, rng: np.random.Generator) -> np.ndarray:
         blob = np.zeros((small, small), np.float32)
         centre = [int(value) for value in rng.integers(0, small, 2)]
         cv2.circle(blob, centre, int(rng.uniform(0.05, 0.3) * small), 1.0, -1)
-        blob = cv2.GaussianBlur(blob, (0, 0), rng.uniform(0.01, 0.08) * small)
-        image += (0.8 * blob)[..., None] * (_muted_colour(rng) - image)
+        soft = cv2.GaussianBlur(blob, (0, 0), rng.uniform(0.01, 0.08) * small)
+        image += (0.8 * soft)[..., None] * (_muted_colour(rng) - image)
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 

@@ -75,7 +75,8 @@ def carve_validation(table: pd.DataFrame, split: pd.Series, *, share: float, see
 
 def group_names(table: pd.DataFrame) -> pd.Series:
     """The name of each row's group: the smallest of the keys identity, img_path (where alone) and sha256 in it."""
-    rows, keys = [], []
+    rows: list[int] = []
+    keys: list[str] = []
     for prefix in ("identity", "sha256"):
         if prefix in table:
             known = np.flatnonzero(table[prefix].notna())
@@ -88,7 +89,7 @@ def group_names(table: pd.DataFrame) -> pd.Series:
         return pd.Series([], index=table.index, dtype=object)
 
     # Nodes are the distinct keys, sorted; a row links its keys, so a component's first node is its smallest key.
-    node_keys, nodes = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    node_keys, nodes = np.unique(np.array(keys, dtype=np.object_), return_inverse=True)
     row_node = np.full(len(table), -1)
     row_node[rows] = nodes
     links = coo_matrix((np.ones(len(nodes)), (row_node[rows], nodes)), shape=(len(node_keys),) * 2)

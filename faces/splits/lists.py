@@ -38,7 +38,8 @@ def read_split_list(
     parts = _read_lists(source)
     rows = _rows_by_name(table)
     split = pd.Series(None, index=table.index, dtype=object, name="split")
-    missing, named = 0, {}
+    missing = 0
+    named: dict[int, str] = {}
     for name, part in parts.items():
         row = rows.get(name, rows.get(PurePosixPath(name).name))
         if row is None:

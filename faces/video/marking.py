@@ -32,4 +32,5 @@ def mark_faces(image: np.ndarray, faces: Sequence[tuple[int, FaceEstimate]]) -> 
 def marked_size(size: tuple[int, int]) -> tuple[int, int]:
     """(width, height) of a marked frame, from that of the bare one."""
     scale = min(enlargement(size), MAX_SIDE / max(size))
-    return tuple(max(1, round(side * scale)) for side in size)
+    width, height = (max(1, round(side * scale)) for side in size)
+    return width, height

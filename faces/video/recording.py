@@ -107,12 +107,12 @@ class VideoRecorder:
                 already, only the table tells of this one. By default the next number.
         """
         self._write_image(marked, self.frames if place is None else place)
-        place = {"frame": self._written, "time_s": f"{seconds:.3f}"}
+        frame = {"frame": self._written, "time_s": f"{seconds:.3f}"}
         self._written += 1
         with writing(self.table):
             for number, estimate in faces:
                 row = estimate_row("", number, estimate)
-                self._rows.writerow(place | {"track": number} | {name: row[name] for name in FACE_COLUMNS})
+                self._rows.writerow(frame | {"track": number} | {name: row[name] for name in FACE_COLUMNS})
 
     def _write_image(self, marked, place):
         height, width = marked.shape[:2]

@@ -16,7 +16,7 @@ class SceneCuts:
     """
 
     def __init__(self) -> None:
-        self._before = None
+        self._before: np.ndarray | None = None
 
     def is_cut(self, image: np.ndarray) -> bool:
         """Whether this frame, RGB uint8 (H, W, 3), shows another scene than the one given before."""

@@ -28,7 +28,7 @@ class Tracker:
     """Gives each face of a film its number, from 1, and averages what is estimated of it over time."""
 
     def __init__(self) -> None:
-        self._tracks = []
+        self._tracks: list[Track] = []
         self.count = 0
 
     def update(self, estimates: Sequence[FaceEstimate], time: float) -> None:
@@ -54,7 +54,7 @@ class Tracker:
 
     def visible_faces(self, time: float, size: tuple[int, int]) -> list[tuple[int, FaceEstimate]]:
         """`faces`, without those whose motion has carried them out of a picture of this size (width, height)."""
-        return [(number, face) for number, face in self.faces(time) if is_in_picture(face.face.box, size[::-1])]
+        return [(number, face) for number, face in self.faces(time) if is_in_picture(face.detected.box, size[::-1])]
 
     def forget(self) -> None:
         """End all tracks: what follows shows other faces. Numbers are not given twice."""
@@ -62,7 +62,7 @@ class Tracker:
 
     def _join(self, estimates, time):
         """{index of the estimate: its Track}."""
-        boxes = [estimate.face.box for estimate in estimates]
+        boxes = [estimate.detected.box for estimate in estimates]
         joined = self._join_overlapping(boxes, time)
         return joined | self._join_near(boxes, joined)
 
@@ -101,20 +101,21 @@ class Track:
 
     def __init__(self, number: int, estimate: FaceEstimate, time: float) -> None:
         self.number = number
-        self.motion = Motion(estimate.face.box, time)
+        self.motion = Motion(estimate.detected.box, time)
         self._mean = EstimateMean()
         self._take(estimate, time)
 
     def add(self, estimate: FaceEstimate, time: float) -> None:
         """Take in what was found of it at `time`."""
-        self.motion.update(estimate.face.box, time)
+        self.motion.update(estimate.detected.box, time)
         self._take(estimate, time)
 
     def estimate(self, time: float) -> FaceEstimate:
         """FaceEstimate of the face at `time`."""
         if time == self.seen:
             return self._mean.estimate(self._face)
-        return self._mean.estimate(Face(tuple(self.motion.predict(time).tolist()), None))
+        box = tuple(self.motion.predict(time).tolist())
+        return self._mean.estimate(Face(box, None))  # type: ignore[arg-type]  # nobody saw it: no confidence
 
     def is_over(self, time: float) -> bool:
         """Whether the face has been out of sight for so long that another may be in its place.
@@ -127,7 +128,7 @@ class Track:
 
     def _take(self, estimate, time):
         self._mean.add(estimate)
-        self._face, self.seen, self.missed = estimate.face, time, 0
+        self._face, self.seen, self.missed = estimate.detected, time, 0
 
 
 class Motion:
@@ -180,7 +181,7 @@ class EstimateMean:
 
     def add(self, estimate: FaceEstimate) -> None:
         """Take in the FaceEstimate of one frame."""
-        weight = max(estimate.face.confidence, 1e-6)
+        weight = max(estimate.detected.confidence, 1e-6)
         self._weight += weight
         self._mean += (_to_numbers(estimate) - self._mean) * (weight / self._weight)
 

@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from faces.images import face_batches
+from faces.images import Faces, face_batches
 from faces.labels import ADIENCE_EDGES, GENDERS, MAX_AGE, MIN_AGE
 from faces.report.metrics import (
     AGE,
@@ -23,7 +24,6 @@ from faces.report.metrics import (
     Inputs,
 )
 from keras_impl import metrics
-from keras_impl.input.images import FaceImages
 from keras_impl.input.labels import Labels
 from keras_impl.predictor import Predictor
 
@@ -33,7 +33,7 @@ LEAST_PROBABILITY = 1e-12  # of a label, so that one certain mistake has a finit
 def prediction_columns(
     predictor: Predictor,
     table: pd.DataFrame,
-    images: FaceImages,
+    images: Faces,
     labels: Labels,
     *,
     batch_size: int = 64,
@@ -45,7 +45,7 @@ def prediction_columns(
     Args:
         predictor: of the model; one serves all parts, as its graph is traced once.
         table: label table of N rows.
-        images: FaceImages of the same rows at the model's size.
+        images: faces of the same rows at the model's size.
         labels: Labels of the same rows; `age` and `gender` of the result are what the predictions are measured against.
         batch_size: images a step.
         flip: average the predictions of each face and its mirror image.
@@ -81,7 +81,7 @@ def metric_columns(wanted: Iterable[Inputs], values: Mapping[str, object]) -> di
         wanted: what is compared.
         values: truths and predictions by the names of `Inputs`, and further arguments.
     """
-    columns = {}
+    columns: dict[str, Any] = {}
     for metric in METRICS.values():
         if not metric.is_mean or metric.inputs not in wanted:
             continue
@@ -128,7 +128,7 @@ def vote_columns(table: pd.DataFrame, predicted: np.ndarray) -> dict[str, np.nda
     absolute_error_real, absolute_error_apparent (years), and the real age as `real_age`.
     """
     real, apparent, spread = (_numbers(table, name) for name in ("age", "apparent_age", "apparent_age_std"))
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     if not np.isnan(apparent + spread).all():
         values = {"voted_age": apparent, "age_std": spread, "predicted_age": predicted}
         columns |= metric_columns([VOTES], values)

@@ -147,7 +147,7 @@ def _compare(models, columns, evaluations, folder, read_faces, resamples):
 
 def write_evaluation(
     columns: pd.DataFrame,
-    evaluation: Mapping[str, Any],
+    evaluation: dict[str, Any],
     folder: str | Path,
     *,
     read_faces: Callable[[Sequence[str], int], dict[str, np.ndarray]],
@@ -165,7 +165,7 @@ def write_evaluation(
     _write_page(columns, evaluation, folder, read_faces)
 
 
-def evaluation_text(evaluation: Mapping[str, Any]) -> str:
+def evaluation_text(evaluation: dict[str, Any]) -> str:
     """The metrics and the groups as plain text tables."""
     parts = [format_summary(evaluation), _interval_text(evaluation), format_groups(evaluation)]
     return "\n\n".join(part for part in parts if part)

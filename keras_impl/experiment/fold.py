@@ -121,7 +121,8 @@ def make_parts(config: Configuration, data: FaceData, fold: Fold) -> dict[str, P
 
 def _make_model(config: Configuration, data: FaceData, fold: Fold, train_labels: Labels) -> tuple[FaceModel, str]:
     model, method = config.model, config.method
-    loss_params, head_params = {}, {}
+    loss_params: dict[str, Any] = {}
+    head_params: dict[str, Any] = {}
     if "age" in model.outputs:
         loss_params, head_params = fitted_settings(
             method.name, method.params, train_labels.age[:, 0], model.min_age, model.max_age
@@ -249,9 +250,7 @@ def evaluate_parts(
         part = parts[name]
         if not len(part.table):
             continue
-        columns = prediction_columns(
-            predictor, part.table, part.images, part.labels, batch_size=batch_size, edges=edges
-        )
+        columns = prediction_columns(predictor, part.table, part.faces, part.labels, batch_size=batch_size, edges=edges)
         evaluations[name] = evaluate_columns(columns, resamples=resamples, **model.provenance["trivial"])
         facts = {"db": ", ".join(data.names), "split": name, "method": model.method, "checkpoint": str(folder)}
         write_evaluation(columns, {**evaluations[name], **facts}, Path(folder) / name, read_faces=data.read_faces)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -50,9 +51,13 @@ def run_folds(
             continue
         print(f"\nFold {fold.name} ({number} of {len(folds)})")
         keras.backend.clear_session()  # 82 models of a leave-one-person-out run would not fit into memory
-        run_fold(config, data, fold, lambda path=fold_folder: (path, resume), overrides=overrides, brief=True)
+        run_fold(config, data, fold, partial(_opened, fold_folder, resume), overrides=overrides, brief=True)
     _combine(data, folds, folder, overrides or {}, config.run.bootstrap)
     return folder
+
+
+def _opened(folder: Path, resume: bool) -> tuple[Path, bool]:
+    return folder, resume
 
 
 def folder_name(fold: Fold) -> str:

@@ -59,9 +59,11 @@ def at_border(prediction: Mapping[str, np.ndarray], decode: str | None, min_age:
     """
     count = len(next(iter(prediction.values())))
     distribution = prediction.get("age_distribution")
+    if distribution is None:
+        return np.zeros(count, bool)
     margin = LIMITS["age_distribution"]
     if decode in ("rank", "median"):  # both ask which side of 1/2 the cumulative probability of each year is
-        return (np.abs(np.cumsum(distribution, axis=1, dtype=np.float64) - 0.5) < margin).any(axis=1)
+        return np.any(np.abs(np.cumsum(distribution, axis=1, dtype=np.float64) - 0.5) < margin, axis=1)
     if decode == "argmax":
         second, first = np.sort(distribution, axis=1)[:, -2:].T
         return first - second < margin

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -76,12 +77,12 @@ def export_checkpoint(
     with replacing_several(output, "The export") as path, temporary(path.with_suffix("")) as scratch:
         with _conversion(name):
             write_saved_model(model, scratch)
-            if int8:
+            if samples.calibration is not None:
                 write_int8(scratch, path, samples.calibration, model.backbone.name)
             else:
                 FORMATS[name].write(scratch, path)
             found = predict(FORMATS[name].load(path), samples.faces)
-        facts = {"size": size_of(path, name), "faces": len(samples.faces), "db": samples.db}
+        facts: dict[str, Any] = {"size": size_of(path, name), "faces": len(samples.faces), "db": samples.db}
         if int8:
             return Exported(**facts, differences={}, loss=require_small_loss(expected, found, samples.labels))
         differences, at_border = require_agreement(expected, found, **_decode(model))

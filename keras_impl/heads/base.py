@@ -14,7 +14,7 @@ class AgeHead(keras.layers.Layer):
     Heads compute in float32 (or float64) even under mixed precision: bfloat16 would make ages above 64 half years.
     """
 
-    DECODES = ("clip",)
+    DECODES: tuple[str, ...] = ("clip",)
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ class _RankDecodes(AgeHead):
         super().__init__(**kwargs)
         self.tasks = len(self.grid) - 1
         self.initial_bias = None if initial_bias is None else [float(value) for value in initial_bias]
-        if initial_bias is not None and len(self.initial_bias) != self.tasks:
+        if self.initial_bias is not None and len(self.initial_bias) != self.tasks:
             raise ValueError(f"initial_bias needs {self.tasks} numbers. Received: {len(self.initial_bias)}")
 
     def probabilities(self, output: KerasTensor) -> KerasTensor:

@@ -51,4 +51,5 @@ def training_batch(
 
 def evaluation_batch(images: Faces, arrays: tuple[Arrays, Arrays], rows: np.ndarray) -> Batch:
     """(images uint8, labels, weights) of the given rows."""
-    return images[rows], *({name: column[rows] for name, column in group.items()} for group in arrays)
+    labels, weights = ({name: column[rows] for name, column in group.items()} for group in arrays)
+    return images[rows], labels, weights

@@ -52,7 +52,9 @@ class FaceData:
         return tuple(self.tables)
 
     def packed_faces(self, img_paths: Iterable[str]) -> PackedRows:
-        """PackedRows of images of `table`, by their img_path."""
+        """PackedRows of images of `table`, by their img_path; ValueError where the faces are image files."""
+        if self.packed is None:
+            raise ValueError("These faces are image files. Expected a FaceData out of packs.")
         rows = {img_path: row for row, img_path in enumerate(self.table["img_path"])}
         return self.packed.select([rows[img_path] for img_path in img_paths])
 
@@ -376,4 +378,5 @@ def _img_paths(data, name):
 def group_edges(names: Iterable[str]) -> tuple[int, ...]:
     """First ages of the age groups that group accuracy is measured by: the data sets' own, else Adience's."""
     edges = {DATASETS[name].age_edges for name in names}
-    return edges.pop() if len(edges) == 1 and None not in edges else ADIENCE_EDGES
+    common = edges.pop() if len(edges) == 1 else None
+    return ADIENCE_EDGES if common is None else common

@@ -3,24 +3,40 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
+from faces.images import Faces
 from keras_impl.input.face_data import FaceData
-from keras_impl.input.images import FaceImages
-from keras_impl.input.labels import make_labels
+from keras_impl.input.images import Cache, FaceImages
+from keras_impl.input.labels import Labels, make_labels
 
 
 @dataclass
 class Part:
-    """One part of a split: its rows, their labels and weights, and their images once they are loaded."""
+    """One part of a split.
+
+    Attributes:
+        table: its rows.
+        labels: of the rows.
+        weights: of the training loss of each row.
+        images: of the rows; None until `load_images` has opened them.
+    """
 
     table: pd.DataFrame
-    labels: object
+    labels: Labels
     weights: np.ndarray
-    images: FaceImages | None = None
+    images: Faces | None = None
+
+    @property
+    def faces(self) -> Faces:
+        """The images; ValueError where they are not loaded."""
+        if self.images is None:
+            raise ValueError("The images of this part are not loaded. Expected load_images to be called first.")
+        return self.images
 
 
 def divide_table(
@@ -47,7 +63,7 @@ def load_images(
     data: FaceData,
     size: int,
     *,
-    cache: str,
+    cache: Cache | Literal["packed"],
     cache_folder: str | Path,
     progress: bool | None = None,
 ) -> None:
@@ -57,5 +73,6 @@ def load_images(
             part.images = data.packed_faces(part.table["img_path"])
             continue
         paths = [data.root / path for path in part.table["img_path"]]
-        kept = cache if name != "test" or cache == "disk" else "none"  # the test part is read once, at the end
+        # The test part is read once, at the end.
+        kept = "none" if cache == "packed" or (cache == "memory" and name == "test") else cache
         part.images = FaceImages(paths, size, cache=kept, cache_folder=cache_folder, progress=progress)

@@ -5,7 +5,7 @@ augmentation.
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -28,11 +28,11 @@ class _Batches(keras.utils.PyDataset):
 
     def __init__(self, workers: int | None = None) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
-        workers = workers or os.cpu_count()
+        workers = workers or os.cpu_count() or 1
         # One batch for each thread and two that wait; a larger store helps only where batches take uneven times.
         self._ahead = workers + 2
         self._pool = ThreadPoolExecutor(workers)
-        self._pending = {}
+        self._pending: dict[int, Future[Batch]] = {}
 
     def __getitem__(self, index: int) -> Batch:
         window = range(index, min(index + self._ahead, len(self)))

@@ -55,8 +55,8 @@ def fit(
         RunRecorder with the history.
     """
     train, val = parts["train"], parts["val"]
-    steps = steps_per_epoch(len(train.images), recipe.batch_size, recipe.steps_per_epoch)
-    average = AveragedWeights(train.images, batch_size=recipe.batch_size, seed=recipe.seed) if recipe.ema else None
+    steps = steps_per_epoch(len(train.faces), recipe.batch_size, recipe.steps_per_epoch)
+    average = AveragedWeights(train.faces, batch_size=recipe.batch_size, seed=recipe.seed) if recipe.ema else None
     recorder = _make_recorder(model, val, recipe, folder, average)
     # The leaves of a forest move before the average and the recorder look at the model.
     callbacks = [*_method_callbacks(model, train, recipe), *([average] if average else []), recorder, *callbacks]
@@ -82,7 +82,7 @@ def _method_callbacks(model, train, recipe):
     defaults = {**method.params, **method.callback_params}
     settings = {key: model.method_params.get(key, default) for key, default in defaults.items()}
     ages = train.labels.age[:, 0]
-    return [method.callback(train.images, ages, batch_size=recipe.batch_size, seed=recipe.seed, **settings)]
+    return [method.callback(train.faces, ages, batch_size=recipe.batch_size, seed=recipe.seed, **settings)]
 
 
 def _phases(recipe):
@@ -145,7 +145,7 @@ def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting
         sample_weight=train.weights,
     )
     batches = make_training_input(
-        train.images,
+        train.faces,
         train_arrays,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
@@ -156,7 +156,7 @@ def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting
     validation = None
     if len(val.table):
         arrays = make_arrays(val.labels, method=model.method, outputs=model.output_keys)
-        validation = make_evaluation_input(val.images, arrays, batch_size=recipe.batch_size)
+        validation = make_evaluation_input(val.faces, arrays, batch_size=recipe.batch_size)
     model.fit(
         batches,
         initial_epoch=epochs.start,

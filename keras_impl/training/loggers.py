@@ -26,7 +26,7 @@ def wandb_callback(
     except ImportError as error:
         raise UserError(f"wandb.project is set, which needs the package wandb: {error}") from error
     try:
-        run = wandb.init(project=project, name=name, config=config, dir=str(folder))
+        run = wandb.init(project=project, name=name, config=dict(config), dir=str(folder))
     except wandb.errors.Error as error:
         reason = one_line(error, kind=False)
         raise UserError(f"wandb.project is set, but wandb cannot start: {reason} Or set WANDB_MODE=offline.") from error

@@ -47,9 +47,11 @@ class RunRecorder(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.monitor, self.patience = Path(folder), monitor, patience
         self._sign = -1.0 if maximize else 1.0
-        self.history = []
+        self.history: list[dict[str, float]] = []
         self._average = average
-        self._writer = self._state = self._started = None
+        self._writer: CheckpointWriter | None = None
+        self._state: dict[str, np.ndarray] | None = None
+        self._started = time.monotonic()
 
     # === Resuming ===
 
@@ -68,28 +70,29 @@ class RunRecorder(keras.callbacks.Callback):
         file = self.folder / STATE_NAME
         if file.is_file():
             with np.load(file) as state:
-                self._state = dict(state)
+                self._state = found = dict(state)
             backend = keras.backend.backend()
-            begun = str(self._state.get("backend", backend))
+            begun = str(found.get("backend", backend))
             if begun != backend:
                 raise UserError(
                     f"The run in {self.folder} was begun under {begun}, and {backend} would go on otherwise. "
                     f"Resume it with KERAS_BACKEND={begun}"
                 )
-            self.history = json.loads(str(self._state["history"]))
+            self.history = json.loads(str(found["history"]))
             self._write_history()
         return len(self.history)
 
     def restore(self, model: keras.Model, *, optimizer: bool = True) -> None:
         """Copy the state that was loaded into a compiled model and, unless told otherwise, its optimizer."""
+        state, self._state = self._state, None
+        if state is None:
+            raise ValueError("No state is loaded. Expected load to be called first.")
         model_values, optimizer_values = (
-            [self._state[f"{kind}{index}"] for index in range(int(self._state[f"{kind}_count"]))]
-            for kind in ("model", "optimizer")
+            [state[f"{kind}{index}"] for index in range(int(state[f"{kind}_count"]))] for kind in ("model", "optimizer")
         )
         _assign(model.variables, model_values, self.folder)
         if optimizer:
             _assign(model.optimizer.variables, optimizer_values, self.folder)
-        self._state = None
 
     def _save_state(self):
         groups = {"model": self.model.variables, "optimizer": self.model.optimizer.variables}

@@ -67,15 +67,15 @@ def describe_picture(image: np.ndarray, estimates: list[FaceEstimate], facts: Mo
 
 
 def _describe_face(estimate: FaceEstimate) -> dict[str, Any]:
-    known = {
-        "box": [round(float(end), DIGITS["x1"]) for end in estimate.face.box],
-        "confidence": round(float(estimate.face.confidence), DIGITS["confidence"]),
+    known: dict[str, Any] = {
+        "box": [round(float(end), DIGITS["x1"]) for end in estimate.detected.box],
+        "confidence": round(float(estimate.detected.confidence), DIGITS["confidence"]),
     }
     if estimate.age is not None:
         known["age"] = round(estimate.age, DIGITS["age"])
     if estimate.age_interval is not None:
         known["age_interval"] = [round(end, DIGITS["age_low"]) for end in estimate.age_interval]
-    if estimate.gender is not None:
+    if estimate.gender is not None and estimate.gender_probability is not None:
         known["gender"] = estimate.gender
         known["gender_probability"] = round(estimate.gender_probability, DIGITS["gender_probability"])
     if estimate.age_distribution is not None:

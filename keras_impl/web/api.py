@@ -89,7 +89,9 @@ def make_router(worker: PhotoWorker, facts: ModelFacts, *, max_bytes: int) -> AP
     """
     router = APIRouter(prefix="/api")
     describe = partial(describe_picture, facts=facts)
-    refusals = {status: {"model": RefusalAnswer, "description": text} for status, text in _REFUSALS.items()}
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": RefusalAnswer, "description": text} for status, text in _REFUSALS.items()
+    }
 
     @router.post(
         "/predict",

@@ -32,8 +32,8 @@ def build_app(photos: PhotoPredictor, *, max_upload_mb: float, host: str = "127.
 
     # FastAPI's pages of documentation would fetch their scripts from another site.
     app = FastAPI(title=page.TITLE, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
-    app.add_exception_handler(HTTPException, answer_refusal)
-    app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.exception_handler(HTTPException)(answer_refusal)
+    app.exception_handler(RequestValidationError)(answer_invalid)
     app.include_router(api.make_router(worker, facts, max_bytes=max_bytes))
     app.include_router(page.make_router(worker, facts, max_bytes=max_bytes, local=host in LOOPBACK))
     app.add_middleware(Gate, host=host, max_bytes=max_bytes)

@@ -114,7 +114,8 @@ class Gate:
 
     def _limited(self, receive: Receive) -> Receive:
         """`receive` that ends a body which is too long, or takes too long to come."""
-        received, end = 0, asyncio.get_running_loop().time() + BODY_SECONDS
+        received: int | None = 0
+        end = asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def receive_limited() -> Message:
             nonlocal received

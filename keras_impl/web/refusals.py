@@ -45,6 +45,6 @@ def _in_a_sentence(error: exceptions.HTTPException) -> exceptions.HTTPException:
     if error.status_code == 404:
         return Refused(404, "There is nothing at this address.")
     if error.status_code == 405:
-        methods = sorted(error.headers["Allow"].split(", "))
+        methods = sorted((error.headers or {})["Allow"].split(", "))
         return Refused(405, f"Expected the method {' or '.join(methods)}.", {"Allow": ", ".join(methods)})
     return error

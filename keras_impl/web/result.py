@@ -72,8 +72,8 @@ class Card:
         return cls(
             age=None if estimate.age is None else years(estimate.age),
             interval=None if estimate.age_interval is None else between(estimate.age_interval, facts.level),
-            gender=estimate.gender and f"{estimate.gender}, probability {percent(estimate.gender_probability)}",
-            plot=None if estimate.age_distribution is None else Plot.of(estimate, facts.min_age),
+            gender=_gender(estimate),
+            plot=None if estimate.age_distribution is None else Plot.of(estimate, facts.min_age or 0),
         )
 
 
@@ -105,6 +105,12 @@ class Result:
         )
 
 
+def _gender(estimate: FaceEstimate) -> str | None:
+    if estimate.gender is None or estimate.gender_probability is None:
+        return None
+    return f"{estimate.gender}, probability {percent(estimate.gender_probability)}"
+
+
 def years(age: float) -> str:
     """'34 years', '1 year'."""
     whole = int(age + 0.5)
@@ -129,7 +135,7 @@ def _draw(image: np.ndarray, estimates: list[FaceEstimate]) -> bytes:
         height, width = image.shape[:2]
         shape = max(1, round(width * factor)), max(1, round(height * factor))
         image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
-    boxes = [np.multiply(estimate.face.box, factor) for estimate in estimates]
+    boxes = [np.multiply(estimate.detected.box, factor) for estimate in estimates]
     numbers = [str(number) for number in range(1, len(estimates) + 1)]
     drawn = draw_faces(image, boxes, numbers, [estimate.gender for estimate in estimates])
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]

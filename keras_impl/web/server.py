@@ -138,7 +138,7 @@ def _ending_at_once() -> Iterator[None]:
     try:
         yield
     except SystemExit as end:
-        status = end.code
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     if is_predicting(STOP_SECONDS):
         sys.stdout.flush()
         os._exit(status)

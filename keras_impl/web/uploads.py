@@ -3,6 +3,7 @@
 import sys
 
 from fastapi import Request
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from keras_impl.web.refusals import Refused, too_large
@@ -44,7 +45,7 @@ async def _read_form(request: Request) -> bytes:
         raise Refused(422, f"The form cannot be read: {error.message}") from None
     try:
         file = form.get(FIELD)
-        if not hasattr(file, "read"):
+        if not isinstance(file, UploadFile):
             raise Refused(422, f"Expected a form with a file named {FIELD}.")
         return await file.read()
     finally:

@@ -1,5 +1,7 @@
 """What the families of backbones share: the check of the images, the global average pooling and the named units."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -16,6 +18,8 @@ class Backbone(nn.Module):
     batch_norm_epsilon = 1e-3
     batch_norm_momentum = 0.99
     out_features: int
+    preprocess: Callable[[torch.Tensor], torch.Tensor]
+    feature_map: Callable[[torch.Tensor], torch.Tensor]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.ndim != 4 or images.shape[1] != 3:

@@ -5,6 +5,8 @@ ages of the grid, probabilities(output) -> (N, K). An unknown decode or other wo
 known.
 """
 
+from collections.abc import Callable
+
 from torch_ref.heads.base import AgeHead
 from torch_ref.heads.distribution import DistributionHead
 from torch_ref.heads.forest import ForestHead
@@ -13,7 +15,7 @@ from torch_ref.heads.ordinal import ConditionalRankHead, IndependentRankHead, Ra
 from torch_ref.heads.regression import NoisyRegressionHead, RegressionHead
 from torch_ref.heads.stagewise import StagewiseHead, stagewise_age
 
-HEADS: dict[str, type[AgeHead]] = {
+HEADS: dict[str, Callable[..., AgeHead]] = {
     "distribution": DistributionHead,
     "rank": RankHead,
     "independent_rank": IndependentRankHead,

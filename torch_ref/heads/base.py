@@ -1,5 +1,7 @@
 """What all age heads share."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -13,6 +15,10 @@ class AgeHead(nn.Module):
         min_age: first age of the grid.
         max_age: last age of the grid.
     """
+
+    ages: torch.Tensor
+    # Features (N, C) -> raw output, which `decode` turns into years (N,).
+    decode: Callable[[torch.Tensor], torch.Tensor]
 
     def __init__(self, *, min_age: int, max_age: int):
         super().__init__()

@@ -31,6 +31,10 @@ class ForestHead(AgeHead):
     Shen et al., Deep Regression Forests for Age Estimation, CVPR 2018.
     """
 
+    split_units: torch.Tensor
+    leaf_mean: torch.Tensor
+    leaf_variance: torch.Tensor
+
     def __init__(
         self,
         in_features: int,

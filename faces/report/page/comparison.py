@@ -11,7 +11,7 @@ def show_comparison(comparison: dict | None) -> str:
         return ""
     if not comparison["differences"]:
         return element("p", "The models have no metric in common.")
-    pairs = {}
+    pairs: dict[tuple[str, str], list[dict]] = {}
     for row in comparison["differences"]:
         pairs.setdefault((row["a"], row["b"]), []).append(row)
     header = ["metric", "first", "second", "first - second", "95 % interval", "p", "images", "reading"]

@@ -118,5 +118,5 @@ def thumbnail(face: np.ndarray, text: str) -> Markup:
     top, left = ((length - side) // 2 for length in face.shape[:2])
     small = resize_rgb(face[top : top + side, left : left + side], min(side, _THUMBNAIL))
     jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    source = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+    source = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
     return element("img", src=source, alt=text, width=_THUMBNAIL, height=_THUMBNAIL)

@@ -45,7 +45,7 @@ def inline_svg(figure: Any, *, name: str, label: str) -> str:
         str, HTML. Colours are the page's CSS variables --page, --line, --muted, --blue and --orange.
     """
     head, body = re.split(r"<svg ([^>]*)>", _svg(figure, name), maxsplit=1)[1:]
-    view = re.search(r'viewBox="[^"]*"', head)[0]
+    view = re.findall(r'viewBox="[^"]*"', head)[0]
     body = re.sub(r"<style.*?</style>", "", body, count=1, flags=re.DOTALL)
     body = re.sub(r"<[^>]*>", lambda tag: _of_page(tag[0], name), body)
     return f'<svg class="plot" role="img" aria-label="{html.escape(label)}" {view}>{body}'
