@@ -111,7 +111,8 @@ def group_accuracy(
     """1 where the age groups of prediction and truth are at most `distance` groups apart, else 0.
 
     Args:
-        age, predicted: (N,) years.
+        age: (N,) years.
+        predicted: (N,) years.
         edges: first age of each group, rising. The group of an age is the last one whose edge its class reaches,
             and the first group below all edges.
     """

@@ -32,7 +32,8 @@ def calibrate(
 
     Args:
         model: FaceModel with an age head.
-        images: FaceImages of N rows that took no part in training. labels: Labels of the same rows.
+        images: faces of N rows that took no part in training.
+        labels: Labels of the same rows.
         level: wanted coverage, between 0 and 1.
         source: plain facts about the rows, kept beside the result.
 

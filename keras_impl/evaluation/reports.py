@@ -49,7 +49,9 @@ class Rows:
     Attributes:
         db: name of a data set.
         split: train, val or test; "unseen" for what no checkpoint was trained on; "all" for every row.
-        root, csv, meta_dir: of `keras_impl.input.face_data.load_data`.
+        root: folder of the images; None for the data set's own.
+        csv: label file of the data set `csv`.
+        meta_dir: folder of the label tables.
         age_label: real or apparent; None: what the checkpoint learnt from, on the data set of its training, else real
             where the data set has it.
         limit: number of images, for a quick look.
@@ -85,7 +87,8 @@ def evaluate_checkpoints(
         checkpoints: paths of `.keras` files.
         folder: of the report; of several checkpoints it holds the comparison, and a folder for each.
         rows: Rows.
-        batch_size: images a step. resamples: of the bootstrap.
+        batch_size: images a step.
+        resamples: of the bootstrap.
         flip: average the predictions of each face and its mirror image.
         level: calibrate age intervals of this coverage on the validation part first, and store them in the
             checkpoints; None leaves them as they are.
@@ -347,8 +350,13 @@ def calibrate_checkpoints(
     """Calibrate checkpoints on their validation parts, then store all; returns what was done as texts.
 
     Args:
-        models, paths: {name: FaceModel}, {name: path of its checkpoint}.
-        data: FaceData. rows: Rows. label: real or apparent. level: wanted coverage. batch_size: images a step.
+        models: {name: FaceModel}.
+        paths: {name: path of its checkpoint}.
+        data: the data set.
+        rows: which rows of it are evaluated; the validation part is theirs.
+        label: real or apparent.
+        level: wanted coverage.
+        batch_size: images a step.
 
     Raises:
         UserError: see `keras_impl.evaluation.calibration.calibrate`; a checkpoint that cannot be written. None is

@@ -36,7 +36,17 @@ def run_folds(
     A fold that is finished is not trained again when a run is resumed. The evaluation of all test images together
     (mean over images) is in `test/`; metrics.json also has mean and standard deviation over folds.
 
-    Args: see `keras_impl.experiment.fold.run_fold`; each fold gets a folder in that of the run.
+    Each fold gets a folder in that of the run.
+
+    Args:
+        config: all values of the run.
+        data: all rows.
+        folds: which rows train and which are tested, one entry per training.
+        open_folder: as of `keras_impl.experiment.fold.run_fold`, for the folder of the run.
+        overrides: what the command line changed, for the run.json of every fold.
+
+    Returns:
+        Path of the folder of the run.
     """
     for fold in folds:
         make_parts(config, data, fold)  # a fold without labels ends the run before the first one trains

@@ -18,7 +18,8 @@ def require_agreement(
     """Compare two predictions of the same N faces, value by value.
 
     Args:
-        expected, found: {name: array}, Keras' and the exported file's.
+        expected: {name: array}, the prediction of Keras.
+        found: likewise, that of the exported file.
         decode: name of the age head's decode. One in whole years jumps at a border, where rounding decides: there the
             distribution is compared, and the age is not.
         min_age: first age of the distribution.

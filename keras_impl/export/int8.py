@@ -26,7 +26,9 @@ def write_int8(saved_model: str | Path, path: str | Path, faces: np.ndarray, bac
     is off by years. The heads go with it; they are small.
 
     Args:
-        saved_model: folder. faces: (N, S, S, 3) uint8 that the ranges of the activations are measured on.
+        saved_model: folder.
+        path: of the LiteRT file.
+        faces: (N, S, S, 3) uint8 that the ranges of the activations are measured on.
         backbone: name of the layer that becomes integers.
     """
     import tensorflow as tf
@@ -63,7 +65,9 @@ def require_small_loss(expected: Mapping[str, np.ndarray], found: Mapping[str, n
     """What the 8-bit file loses against Keras on the same N faces, in words.
 
     Args:
-        expected, found: {name: array}, the predictions. labels: Labels of the faces.
+        expected: {name: array}, the prediction of Keras.
+        found: likewise, that of the 8-bit file.
+        labels: Labels of the faces.
 
     Raises:
         UserError: further than APART, or where labels are known, worse by more than WORSE.

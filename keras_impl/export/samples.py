@@ -22,7 +22,9 @@ class FaceSource:
 
     Attributes:
         db: name of a data set; None: sample, or for 8 bits what the checkpoint was trained on.
-        root, csv, meta_dir: of `keras_impl.input.face_data.load_data`.
+        root: folder of the images; None for the data set's own.
+        csv: label file of the data set `csv`.
+        meta_dir: folder of the label tables.
         limit: number of faces to compare.
     """
 

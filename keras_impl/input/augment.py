@@ -56,9 +56,12 @@ class Draws:
     """What happens to each image of a batch of N.
 
     Attributes:
-        mirror: (N,) bool. shift: (N, 2) x and y, share of the image. zoom: (N,) above 1 enlarges. angle: (N,) degrees,
-            counter-clockwise.
-        brightness: (N,) added, share of the value range. contrast: (N,) factor.
+        mirror: (N,) bool.
+        shift: (N, 2) x and y, share of the image.
+        zoom: (N,) above 1 enlarges.
+        angle: (N,) degrees, counter-clockwise.
+        brightness: (N,) added, share of the value range.
+        contrast: (N,) factor.
         erased: (N, 4) left, top, width and height, shares of the image; nothing where the width is 0.
     """
 
@@ -101,7 +104,8 @@ def affine_matrices(draws: Draws, size: int) -> np.ndarray:
     zoom, then mirror.
 
     Args:
-        draws: Draws. size: S in pixels.
+        draws: what happens to each image.
+        size: S in pixels.
     """
     middle = (size - 1) / 2
     angle = np.deg2rad(draws.angle)
@@ -116,7 +120,8 @@ def colour_tables(draws: Draws, means: np.ndarray) -> np.ndarray:
     """Lookup tables (N, 256, 3) uint8: contrast about the mean of each channel, then brightness.
 
     Args:
-        draws: Draws. means: (N, 3) mean of each image's channels.
+        draws: what happens to each image.
+        means: (N, 3) mean of each image's channels.
     """
     levels = np.arange(256, dtype=np.float32)[None, :, None]
     means = means[:, None, :].astype(np.float32)
@@ -154,10 +159,12 @@ def _erase(draws, images):
 def make_augmenter(strength: Augmentation, seed: int) -> Augmenter:
     """A function (epoch, step, images, labels, weights) -> (images, labels, weights) on NumPy arrays.
 
+    Images are (N, S, S, 3) uint8; labels and weights are dicts of (N, ...) arrays. Under mixup the labels gain
+    `<name>_partner` and `mix_weight`, and a sample counts only where both labels are known.
+
     Args:
-        strength: Augmentation. seed: int, the run's seed.
-        images (N, S, S, 3) uint8; labels and weights: dicts of (N, ...) arrays. Under mixup the labels gain
-            `<name>_partner` and `mix_weight`, and a sample counts only where both labels are known.
+        strength: of each augmentation.
+        seed: the run's seed.
     """
     moves = strength.flip or strength.shift or strength.scale or strength.rotate
 

@@ -22,7 +22,8 @@ def make_device_augmenter(strength: Augmentation, seed: int) -> Augmenter:
     what `augment_batch` shall do to them.
 
     Args:
-        strength: Augmentation. seed: int, the run's seed.
+        strength: of each augmentation.
+        seed: the run's seed.
     """
 
     def augment(epoch, step, images, labels, weights):
@@ -41,7 +42,9 @@ def make_plan(strength: Augmentation, draws: Draws, size: int) -> Arrays:
     """{name: (N, ...) array} of what a strength above 0 calls for.
 
     Args:
-        strength: Augmentation. draws: `keras_impl.input.augment.Draws`. size: S in pixels.
+        strength: of each augmentation.
+        draws: what happens to each image.
+        size: S in pixels.
 
     Returns:
         "place" (N, 2, 3) float32, matrices from the output's pixels to the input's; "contrast", "brightness" (N,)
@@ -71,7 +74,8 @@ def augment_batch(images: KerasTensor, labels: dict[str, Any]) -> tuple[KerasTen
     """Take the plan out of a batch's labels and apply it to its images.
 
     Args:
-        images: (N, S, S, 3) uint8. labels: dict of (N, ...) tensors.
+        images: (N, S, S, 3) uint8.
+        labels: dict of (N, ...) tensors.
 
     Returns:
         (images, labels): float32 0..255, and the labels alone; both as they came where there is no plan.
@@ -98,7 +102,8 @@ def move(images: KerasTensor, place: KerasTensor) -> KerasTensor:
     kernel under TensorFlow.
 
     Args:
-        images: (N, S, S, 3). place: (N, 2, 3) matrices from the output's pixels to the input's.
+        images: (N, S, S, 3).
+        place: (N, 2, 3) matrices from the output's pixels to the input's.
     """
     size = images.shape[1]
     pixels = ops.reshape(images, (-1, size * size, 3))

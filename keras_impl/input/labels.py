@@ -75,7 +75,9 @@ def known_labels(method: str, age_pack: np.ndarray, gender: np.ndarray) -> Array
     """Which labels a method can learn from: {"age": (N,), "gender": (N,)} bool, NumPy arrays in and out.
 
     Args:
-        age_pack: (N, 4) columns AGE_COLUMNS. gender: (N,) index, -1 unknown.
+        method: key of METHODS.
+        age_pack: (N, 4) columns AGE_COLUMNS.
+        gender: (N,) index, -1 unknown.
     """
     has_value = age_pack == age_pack
     known = has_value[:, 0]
@@ -88,7 +90,10 @@ def require_labels(labels: Labels, method: str, outputs: Sequence[str], names: p
     """UserError unless at least one label of each output is known, and each data set has one of any.
 
     Args:
-        labels: Labels of N training rows. names: (N,) data set of each row, None for one.
+        labels: of N training rows.
+        method: key of METHODS.
+        outputs: which of "age" and "gender" the model gives.
+        names: (N,) data set of each row, None for one.
     """
     _, weights = make_arrays(labels, method=method, outputs=outputs)
     for name, weight in weights.items():

@@ -45,7 +45,10 @@ def divide_table(
     """{"train", "val", "test"} -> Part. UserError if nothing is left to train on.
 
     Args:
-        table: N rows. split: (N,) parts, None = unused. weights: (N,) of the training loss of each row, None for 1.
+        table: N rows.
+        split: (N,) parts, None = unused.
+        age_label: "real" or "apparent".
+        weights: (N,) of the training loss of each row, None for 1.
     """
     weights = np.ones(len(table), np.float32) if weights is None else weights
     parts = {}

@@ -24,9 +24,13 @@ def make_training_dataset(
     """A tf.data pipeline of `training_batch`es, `steps` for each of `epochs`.
 
     Args:
-        images, arrays, augment: see `training_batch`.
+        images: N faces.
+        arrays: (labels, weights) of `keras_impl.input.labels.make_arrays`.
+        batch_size: images a step, at most N.
+        seed: the run's seed.
         epochs: range of epoch numbers.
         steps: batches an epoch, of `steps_per_epoch`.
+        augment: function of `keras_impl.input.augment.make_augmenter`.
         tensor_augment: function of (images, labels, weights) on TensorFlow tensors, run after `augment`.
     """
     import tensorflow as tf

@@ -44,10 +44,13 @@ class TrainingBatches(_Batches):
     """(images uint8 (B, S, S, 3), labels, weights) of every step of `epochs`, one epoch after the other.
 
     Args:
-        images, arrays, augment: see `keras_impl.input.batches.training_batch`.
-        batch_size, seed: B, at most the number of images, and the run's seed.
+        images: N faces.
+        arrays: (labels, weights) of `keras_impl.input.labels.make_arrays`.
+        batch_size: B, at most N.
+        seed: the run's seed.
         epochs: range of epoch numbers; a resumed run starts at its own and sees what the uninterrupted one sees.
         steps: batches an epoch, of `keras_impl.input.batches.steps_per_epoch`.
+        augment: function of `keras_impl.input.augment.make_augmenter`.
         multiple: B is a multiple of it, the number of devices that share a batch.
         workers: threads, by default one a processor.
 
@@ -87,7 +90,9 @@ class EvaluationBatches(_Batches):
     """One ordered pass of (images, labels, weights) batches, of which the last may be smaller.
 
     Args:
-        images, arrays: see `keras_impl.input.batches.training_batch`.
+        images: N faces.
+        arrays: (labels, weights) of `keras_impl.input.labels.make_arrays`.
+        batch_size: images a batch.
         multiple: the last batch grows to a multiple of it by rows of unknown labels, which no metric counts.
         workers: threads, by default one a processor.
     """

@@ -22,10 +22,12 @@ def make_model(
     """(FaceModel, a sentence on its first weights).
 
     Args:
-        backbone, method: names. settings: of `build_model`.
+        backbone: its name.
+        method: its name.
         weights: "auto": ImageNet weights if they can be had, else from scratch, and the sentence says why; "imagenet":
             the same, but an error where they cannot be had; None: from scratch; a `.keras` path: fine-tune from it,
             also at another image size.
+        settings: further arguments of `build_model`, `image_size` among them.
     """
     if weights is None:
         return build_model(backbone, method, **settings), "from scratch"

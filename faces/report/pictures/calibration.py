@@ -18,7 +18,8 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]], *, xlabel: str, ylabel
 
     Args:
         bins: dicts with low, high (edges 0..1), n, confidence and accuracy (means 0..1, unknown where n is 0).
-        xlabel, ylabel: what confidence and accuracy are of; both are drawn in percent.
+        xlabel: what the confidence is of; it is drawn in percent.
+        ylabel: what the accuracy is of; it is drawn in percent.
     """
     bins = [part for part in bins if part["n"]]
     confidence, accuracy = (100 * np.array([part[key] for part in bins], float) for key in ("confidence", "accuracy"))
