@@ -82,7 +82,7 @@ def _shrink(image):
 
 
 def _rescale(face, scale):
-    box = tuple(float(value) for value in np.asarray(face.box) * (scale * 2))
+    box = tuple((np.asarray(face.box, dtype=float) * (scale * 2)).tolist())
     keypoints = None if face.keypoints is None else face.keypoints * scale
     return Face(box, face.confidence, keypoints)
 
@@ -238,6 +238,8 @@ def _import_file(path):
     # Dataclasses look their module up by its name, which must be no other module's.
     name = str(Path(path).resolve())
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
     sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]

@@ -295,16 +295,17 @@ class Draws:
         return Estimate(value, np.concatenate(resampled), self._sum(units, influence), self._sum(units, sizes))
 
     def _means(self, block):
-        sums, sizes, places = [], {}, []
+        sums, places = [], []
+        sizes_of: dict[bytes, np.ndarray] = {}  # by the samples that are known
         for values in block:
             known = ~np.isnan(values)
             sums.append(self._sum(self.units[known], values[known]))
             # Metrics of one group are known for the same samples: their numbers are summed once.
             mask = np.packbits(known).tobytes()
-            if mask not in sizes:
-                sizes[mask] = self._sum(self.units[known])
-            places.append(list(sizes).index(mask))
-        sizes = list(sizes.values())
+            if mask not in sizes_of:
+                sizes_of[mask] = self._sum(self.units[known])
+            places.append(list(sizes_of).index(mask))
+        sizes = list(sizes_of.values())
         table = np.stack([*sums, *sizes], axis=1)
         totals = np.concatenate([np.empty((0, table.shape[1])), *(times @ table for times in self)])
         for total, each, place in zip(totals.T, sums, places):

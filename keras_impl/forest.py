@@ -105,7 +105,7 @@ class LeafUpdate(keras.callbacks.Callback):
         self._rows = np.flatnonzero(~np.isnan(self._ages))
         self._batch_size, self._seed, self._steps = batch_size, seed, leaf_update_steps
         self._faces = min(leaf_update_faces, len(self._rows))
-        self._update = {"iterations": leaf_update_iterations, "min_variance": min_variance}
+        self._update: dict[str, Any] = {"iterations": leaf_update_iterations, "min_variance": min_variance}
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         # Counted from here on: during an epoch jax keeps the optimizer's own count outside the model.

@@ -118,7 +118,7 @@ class PhotoPredictor:
         return [self._describe_one(prediction, face, row, intervals) for row, face in enumerate(faces)]
 
     def _describe_one(self, prediction, face, row, intervals):
-        known = {}
+        known: dict[str, Any] = {}
         if "age" in prediction:
             known["age"] = float(prediction["age"][row])
         if intervals is not None:

@@ -99,7 +99,7 @@ class Predictor:
 
     def _resized(self, image):
         if isinstance(image, str | os.PathLike):
-            image = read_rgb(image)
+            image = read_rgb(os.fspath(image))
         image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UserError(

@@ -70,7 +70,7 @@ def _ignored(ignore_list):
 
 def _read_attributes(path):
     """File name -> list of its rows in a file of attributes; empty where there is no such file."""
-    attributes = {}
+    attributes: dict[str, list[dict[str, str]]] = {}
     for row in read_rows(path, columns=ATTRIBUTE_COLUMNS) if path.is_file() else ():
         attributes.setdefault(row["file"], []).append(row)
     return attributes

@@ -113,7 +113,7 @@ def _read_mat(root):
             f"{path}: expected MATLAB structs celebrityImageData with {', '.join(IMAGE_FIELDS)} and celebrityData with "
             f"{', '.join(CELEBRITY_FIELDS)}. Received: {error!r}"
         ) from None
-    told = {}
+    told: dict[object, set[tuple]] = {}
     for celebrity in celebrities:
         told.setdefault(celebrity["identity"], set()).add((celebrity["rank"], celebrity["birth"]))
     return images, {identity: ranks.pop() for identity, ranks in told.items() if len(ranks) == 1}

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -93,7 +94,7 @@ def _annotate_photo(path, copy, name, estimate):
 
 
 def _write_picture(path, image):
-    options = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    options: dict[str, Any] = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
     make_folder(path.parent)
     with replacing(path, "The picture", durable=False) as part:
         Image.fromarray(image).save(part, **options)

@@ -132,7 +132,9 @@ def _walk(folder):
             try:
                 waiting += reversed(_entries(path))
             except OSError as error:
-                yield Picture(readable_name(path), path, f"folder cannot be listed: {error.strerror.lower()}")
+                yield Picture(
+                    readable_name(path), path, f"folder cannot be listed: {(error.strerror or str(error)).lower()}"
+                )
         else:
             yield Picture(readable_name(path), path)
 

@@ -39,7 +39,8 @@ class ReadAhead:
         self._changed = threading.Condition()
         self._results: dict[int, tuple[Any, Any]] = {}  # number of the item -> (item, result of read)
         self._asked = self._taken = self._bytes = 0
-        self._over, self._failure = False, None
+        self._over = False
+        self._failure: Exception | None = None
         for _ in range(workers or os.cpu_count() or 1):
             # A thread that waits for an item which never comes must not keep the program from ending.
             threading.Thread(target=self._work, daemon=True).start()

@@ -4,14 +4,14 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from faces.detection import NO_FACE
+from faces.detection import NO_FACE, Face
 from faces.errors import one_line
 from faces.images import ImageError, read_and_resize, read_rgb
 from faces.photos.estimates import FaceEstimate, Row, picture_rows
@@ -117,10 +117,10 @@ class _FaceBatches:
 
     def __init__(self, photos, size):
         self._photos, self._size = photos, size
-        self._pictures = deque()  # (PictureEstimates, number of its faces)
-        self._faces = deque()  # (crop, Face or None, PictureEstimates) not yet on their way
+        self._pictures: deque[tuple[PictureEstimates, int]] = deque()  # with the number of its faces
+        self._faces: deque[tuple[np.ndarray, Face | None, PictureEstimates]] = deque()  # not yet on their way
         self._since = 0.0  # when the first of them came
-        self._running = deque()  # (future of a prediction, its faces)
+        self._running: deque[tuple[Future, list]] = deque()  # a prediction and its faces
         self._pool = ThreadPoolExecutor(AT_ONCE)
         # Threads that come first would each trace the model.
         side = photos.predictor.image_size

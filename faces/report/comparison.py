@@ -76,7 +76,7 @@ def _differences(draws, a, columns_a, b, columns_b):
     rows = []
     for metric in metrics_in(COMPARISON):
         values = [[numbers(columns, name) for name in metric.columns] for columns in (columns_a, columns_b)]
-        both = ~np.isnan([*values[0], *values[1]]).any(axis=0)
+        both = ~np.any(np.isnan([*values[0], *values[1]]), axis=0)
         if not both.any():
             continue
         first, second = _estimates(metric, values, both, draws)

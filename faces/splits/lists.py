@@ -74,7 +74,7 @@ def _read_lists(source):
 
 
 def _unique(pairs, source):
-    parts = {}
+    parts: dict[str, str] = {}
     for name, part in pairs:
         if parts.setdefault(name, part) != part:
             raise UserError(f"{_shown(source)}: {name} is listed as {parts[name]} and as {part}")

@@ -112,8 +112,9 @@ class FrameSource:
                 return
             else:
                 failures += 1
-        missing = self.count - number
-        self.lost_frames = missing if missing > COUNT_TOLERANCE * self.count else 0
+        count = self.count or 0  # who tells none has ended above
+        missing = count - number
+        self.lost_frames = missing if missing > COUNT_TOLERANCE * count else 0
 
     def _position(self):
         """Time in seconds of the frame that was read last."""
@@ -165,7 +166,7 @@ def _usable_rate(nominal, source):
 def _measure_rate(path, frames=100):
     """Frames a second by the timestamps of the first frames."""
     capture = _open_file(path)
-    times = []
+    times: list[float] = []
     while len(times) < frames and capture.grab():
         times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     capture.release()

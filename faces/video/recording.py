@@ -74,7 +74,7 @@ class VideoRecorder:
         quiet_opencv()
         width, height = marked_size(size)
         size = width + width % 2, height + height % 2
-        self._video = cv2.VideoWriter(str(self.path.resolve()), cv2.VideoWriter_fourcc(*codec), self.fps, size)
+        self._video = cv2.VideoWriter(str(self.path.resolve()), cv2.VideoWriter.fourcc(*codec), self.fps, size)
         if not self._video.isOpened():
             self._close()
             raise UserError(
@@ -117,9 +117,10 @@ class VideoRecorder:
     def _write_image(self, marked, place):
         height, width = marked.shape[:2]
         marked = cv2.copyMakeBorder(marked, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        before, self._last = self._last, cv2.cvtColor(marked, cv2.COLOR_RGB2BGR)
+        image = cv2.cvtColor(marked, cv2.COLOR_RGB2BGR)
+        before, self._last = image if self._last is None else self._last, image
         while self.frames <= place:
-            self._video.write(before if self.frames < place else self._last)
+            self._video.write(before if self.frames < place else image)
             self.frames += 1
 
     def _close(self):

@@ -6,6 +6,7 @@ augmentation.
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import keras
 import numpy as np
@@ -76,7 +77,7 @@ class TrainingBatches(_Batches):
         if not batch_size:
             raise UserError(f"{len(images)} training images cannot be shared by {multiple} devices.")
         self._images, self._arrays, self._epochs, self._steps = images, arrays, epochs, steps
-        self._settings = {"batch_size": batch_size, "seed": seed, "augment": augment}
+        self._settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "augment": augment}
 
     def __len__(self) -> int:
         return len(self._epochs) * self._steps

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -96,7 +97,7 @@ class RunRecorder(keras.callbacks.Callback):
 
     def _save_state(self):
         groups = {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
-        arrays = {f"{kind}_count": len(variables) for kind, variables in groups.items()}
+        arrays: dict[str, Any] = {f"{kind}_count": len(variables) for kind, variables in groups.items()}
         for kind, variables in groups.items():
             arrays |= {f"{kind}{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
         with replacing(self.folder / STATE_NAME, "The resume state") as part:

@@ -6,6 +6,7 @@ from typing import Any
 from faces.report import groups
 from faces.report.metrics import GROUP_PICTURES, GROUPS, METRICS, metrics_in
 from faces.report.page.parts import (
+    Markup,
     block,
     cell,
     count,
@@ -59,7 +60,7 @@ def _apart(rows):
 
 
 def _by_attribute(rows):
-    parts = {}
+    parts: dict[str, list[dict]] = {}
     for row in rows:
         parts.setdefault(row["attribute"], []).append(row)
     return parts
@@ -160,7 +161,7 @@ def _check_table(rows, caption):
     if not rows:
         return ""
     header = ["group", "images younger", "predicted old enough", "images old enough", "predicted younger"]
-    by_threshold = {}
+    by_threshold: dict[int, list[Markup]] = {}
     for row in rows:
         by_threshold.setdefault(row["threshold"], []).append(_check_row(row))
     bodies = [block(f"{age} years", len(header), part) for age, part in by_threshold.items()]
@@ -182,7 +183,7 @@ def _challenge_table(rows, caption):
     if not rows:
         return ""
     ages = list(dict.fromkeys(row["ages"] for row in rows))
-    by_group = {}
+    by_group: dict[tuple[str, str], dict[str, dict]] = {}
     for row in rows:
         by_group.setdefault((row["attribute"], row["group"]), {})[row["ages"]] = row
     lines = [

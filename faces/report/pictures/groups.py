@@ -42,7 +42,7 @@ def group_metric_figure(groups: Sequence[Mapping[str, Any]], metric: str, *, ove
 
 def _lines(rows, metric):
     """(text, row) from top to bottom: the name of each attribute, row None, above those of its groups."""
-    lines = []
+    lines: list[tuple[str, Any]] = []
     for row in rows:
         if not lines or lines[-1][1]["attribute"] != row["attribute"]:
             lines.append((row["attribute"], None))

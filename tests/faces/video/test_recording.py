@@ -33,6 +33,12 @@ def test_rates_that_the_codec_has_not_are_rounded(tmp_path, fps):
     assert written == pytest.approx(recorder.fps) == pytest.approx(fps, abs=0.005)
 
 
+def test_first_frame_fills_the_places_before_it(tmp_path):
+    with VideoRecorder(tmp_path, "a", (480, 360), 25) as recorder:
+        recorder.write(films.draw_frame([]), [], 0.08, place=2)
+    assert len(films.read_film(recorder.path)[0]) == 3
+
+
 def test_nothing_done_leaves_nothing(tmp_path):
     with VideoRecorder(tmp_path / "out", "a", (480, 360), 25):
         assert len(list((tmp_path / "out").iterdir())) == 2
