@@ -24,11 +24,15 @@ def train(config: DictConfig):
 
     hydra_config = HydraConfig.get()
     sweep = hydra_config.mode == RunMode.MULTIRUN
-    run(
-        OmegaConf.to_container(config, resolve=True),
-        config_text=OmegaConf.to_yaml(config, resolve=True),
-        folder=hydra_config.runtime.output_dir if sweep else None,
-        overrides=dict(item.lstrip("+").split("=", 1) for item in hydra_config.overrides.task),
+    changes = (item.lstrip("+").partition("=") for item in hydra_config.overrides.task)
+    # An error that reached hydra would get a line of hydra's before our own.
+    run_main(
+        lambda: run(
+            OmegaConf.to_container(config, resolve=True),
+            config_text=OmegaConf.to_yaml(config, resolve=True),
+            folder=hydra_config.runtime.output_dir if sweep else None,
+            overrides={key: value for key, _, value in changes},
+        )
     )
 
 

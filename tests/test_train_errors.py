@@ -146,6 +146,7 @@ def left_behind(folder):
         ("data.db=[1]", ["data.db must be text or a list, each item text", "[1]"]),
         ("data.fold=1.5", ["data.fold must be text or a whole number or null", "1.5"]),
         ("data.db_weights=[1,2]", ["data.db_weights must have one item for each of sample", "[1.0, 2.0]"]),
+        ("data.split_csv={}", ["data.split_csv must be a path or a mapping or null", "{}"]),
         ("run.bootstrap=99999999999999999999", ["run.bootstrap must be a whole number from 1 to 1000000"]),
     ],
 )
@@ -328,6 +329,8 @@ def test_full_disk_leaves_the_file_that_was_there(tmp_path, what, name):
         (["model.backbone.name=x"], "Unknown key 'model.backbone.name'. Expected one of: "),
         (["train.lr"], "'train.lr'"),
         (["model.outputs=age,gender"], "model.outputs"),
+        (["data=3"], "data must be a section of keys, as in src/config.yaml. Received: 3"),
+        (["~train.lr"], "train.lr: "),
         (["model.model_name=ResNet51"], "Unknown backbone 'ResNet51'. Expected one of: EfficientNetB0,"),
     ],
 )
@@ -335,6 +338,7 @@ def test_mistake_is_one_line_and_exit_2(start, tmp_path, arguments, message):
     done = start("train.py", *arguments, folder=tmp_path)
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2 and "Traceback" not in done.stderr and done.stdout == ""
+    assert "Error executing job" not in done.stderr
     # TensorFlow greets on stderr when it is imported; the last line is ours.
     assert len(lines) == 1 and done.stderr.splitlines()[-1] == lines[0]
     assert message in lines[0]

@@ -17,11 +17,12 @@ from faces.labels import Output
 from faces.registry import Registry
 from faces.splits.protocols import PROTOCOLS
 from keras_impl.backbones import check_backbone
+from keras_impl.heads import HEADS
 from keras_impl.input.augment import Augmentation
 from keras_impl.input.face_data import db_names
 from keras_impl.input.images import Cache
 from keras_impl.input.labels import AgeLabel
-from keras_impl.methods import METHODS
+from keras_impl.methods import METHODS, split_settings
 from keras_impl.settings import STRICT, Count, File, Positive, Share, Text, Year, one_of, that
 from keras_impl.training.recipe import Recipe
 from keras_impl.weighting import KERNELS, SCHEMES
@@ -64,7 +65,7 @@ class Data:
     cache_dir: File
     packed_dir: File
     protocol: Annotated[Text | list[Text], AfterValidator(_known_protocols)]
-    split_csv: File | dict[Literal["train", "val", "test"], File] | None
+    split_csv: File | Annotated[dict[Literal["train", "val", "test"], File], Field(min_length=1)] | None
     folds: Annotated[int, Field(ge=2, le=10**6)]
     fold: Text | int | None
     val_share: Share
@@ -109,6 +110,13 @@ class Method:
     name: Annotated[Text, one_of(METHODS)]
     decode: Text | None
     params: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        decodes = HEADS[METHODS[self.name].head].DECODES
+        if self.decode is not None and self.decode not in decodes:
+            known = ", ".join(decodes)
+            raise UserError(f"method.decode must be one of {known} for {self.name}. Received: {self.decode!r}")
+        split_settings(self.name, self.params)
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -168,13 +176,16 @@ def read_configuration(values: Mapping[str, Mapping[str, Any]]) -> Configuration
     Raises:
         UserError: a value of another type or out of its range; the message names key, expectation and value.
     """
-    config = Configuration(**{name: _read_section(name, section, values[name]) for name, section in _SECTIONS.items()})
+    sections = {name: _read_section(name, section, values.get(name)) for name, section in _SECTIONS.items()}
+    config = Configuration(**sections)
     if config.model.batch_size is not None:
         config = replace(config, train=replace(config.train, batch_size=config.model.batch_size))
     return config
 
 
-def _read_section(name: str, section: Any, values: Mapping[str, Any]) -> Any:
+def _read_section(name: str, section: Any, values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        raise UserError(f"{name} must be a section of keys, as in src/config.yaml. Received: {values!r}")
     try:
         return section(**values)
     except ValidationError as error:
