@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from faces.errors import UserError
-from keras_impl.model import FaceModel
+
+if TYPE_CHECKING:  # export.py reads the formats for its help, which needs no framework
+    from keras_impl.model import FaceModel
 
 OPSET = 18  # the newest that tf2onnx writes
 REQUIREMENTS = "pip install -r requirements-export.txt"
@@ -43,7 +46,7 @@ def require_packages(name: str) -> None:
 # === SavedModel ===
 
 
-def write_saved_model(model: FaceModel, folder: str | Path) -> None:
+def write_saved_model(model: "FaceModel", folder: str | Path) -> None:
     """Write the prediction of a FaceModel, from uint8 faces on, as a SavedModel with the endpoint `serve`."""
     import tensorflow as tf
     from keras.export import ExportArchive
