@@ -13,7 +13,7 @@ from faces.registry import Registry
 
 # The known words of each switch, the default first.
 BALANCED_VARIANTS = ("bmc", "gai", "bni")
-CORN_NORMALISERS = ("examples", "tasks")
+CORN_NORMALISERS = ("examples", "classes", "task_means")
 FOREST_VARIANTS = ("nll", "l2")
 IMPORTANCE_SCHEMES = ("coral", "niu")
 KL_REDUCTIONS = ("sample", "element")

@@ -9,6 +9,14 @@ import keras
 import pytest
 import torch  # noqa: F401
 
+from parity_tests.stacks import STACKS
+
+
+@pytest.fixture(params=STACKS, ids=lambda stack: stack.name)
+def stack(request):
+    """Each of the two stacks, see `parity_tests.stacks`."""
+    return request.param
+
 
 @pytest.fixture
 def floatx():

@@ -66,12 +66,6 @@ class TestCoralPytorch:
         values = values_of(losses.corn, np.where(known, LABELS, np.nan), LOGITS)
         assert values[known].mean() == pytest.approx(expected.item(), rel=1e-12)
 
-    def test_corn_loss_by_the_number_of_tasks(self):
-        """The paper's listing and coral_pytorch before 1.3 divide the same sum by the tasks instead of the examples."""
-        examples = np.minimum(LABELS + 1, K - 1).sum()
-        expected = corn_loss(torch.tensor(LOGITS), torch.tensor(LABELS), K).item() * examples / (K - 1)
-        assert values_of(losses.corn, LABELS, LOGITS, normaliser="tasks").mean() == pytest.approx(expected, rel=1e-12)
-
     def test_corn_documented_example(self):
         torch.manual_seed(123)
         features, network = torch.rand(8, 99), torch.nn.Linear(99, 4)

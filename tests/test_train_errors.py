@@ -76,7 +76,10 @@ def left_behind(folder):
         ("method.name=coral method.params.bias=sorted", ["bias must be one of free, ordered", "sorted"]),
         ("method.name=coral method.params.importance_weights=heavy", ["importance_weights", "coral, niu", "heavy"]),
         ("method.name=or_cnn method.params.importance_weights=[1,2]", ["importance_weights needs 100 numbers", "2"]),
-        ("method.name=corn method.params.normaliser=batch", ["normaliser must be one of examples, tasks", "batch"]),
+        (
+            "method.name=corn method.params.normaliser=tasks",
+            ["normaliser must be one of examples, classes, task_means"],
+        ),
         ("method.name=balanced_mse method.params.variant=gain", ["variant must be one of bmc, gai, bni", "gain"]),
         ("method.name=deep_regression_forest method.params.depth=9", ["at least 255 units", "128"]),
         ("method.name=deep_regression_forest method.params.leaf_update_steps=0", ["leaf_update_steps", ">= 1", "0"]),

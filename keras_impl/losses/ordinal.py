@@ -60,7 +60,8 @@ def corn(age: KerasTensor, output: KerasTensor, *, min_age: int = 0, normaliser:
         age: (N,) years.
         output: (N, K - 1) conditional rank logits.
         normaliser: "examples" divides the sum by the number of (sample, task) pairs, as coral_pytorch since 1.3;
-            "tasks" by K - 1, as the paper's listing.
+            "classes" by K, as coral_pytorch before, so that the loss grows with the batch; "task_means" takes the mean
+            within each task and divides their sum by K - 1, as the paper's repository (`loss_conditional`).
     """
     require_word("normaliser", normaliser, CORN_NORMALISERS)
     age, output = ops.convert_to_tensor(age), ops.convert_to_tensor(output)
@@ -68,14 +69,21 @@ def corn(age: KerasTensor, output: KerasTensor, *, min_age: int = 0, normaliser:
     known = ops.cast(ops.logical_not(ops.isnan(age)), output.dtype)
     index = _class_of(age, output, min_age)
     member = ops.cast(index[:, None] >= class_numbers(tasks), output.dtype)
-    terms = ops.sum(member * _task_cross_entropy(index, output), axis=-1)
-    pairs = ops.sum(known[:, None] * member)
-    divisor = ops.where(pairs > 0, pairs, ops.ones_like(pairs)) if normaliser == "examples" else tasks
-    return terms * ops.sum(known) / divisor
+    terms = member * _task_cross_entropy(index, output)
+    faces = ops.sum(known[:, None] * member, axis=0)  # (K - 1,) that take part in each task
+    if normaliser == "task_means":
+        return ops.sum(terms / _nonzero(faces), axis=-1) * ops.sum(known) / tasks
+    divisor = _nonzero(ops.sum(faces)) if normaliser == "examples" else tasks + 1
+    return ops.sum(terms, axis=-1) * ops.sum(known) / divisor
 
 
 def _class_of(age, output, min_age):
     return age_index(age_on_grid(age, output, output.shape[1] + 1, min_age), min_age)
+
+
+def _nonzero(count):
+    """Counts to divide by: where nobody counts, the sum is 0 whatever divides it."""
+    return ops.where(count > 0, count, ops.ones_like(count))
 
 
 def _task_cross_entropy(index, output):

@@ -58,9 +58,10 @@ def corn(age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0, normalise
 
     Args:
         output: conditional rank logits f, (N, K - 1).
-        normaliser: "examples", the factor that makes the mean over the known samples the sum of all terms by their
-            number, as in coral_pytorch from 1.3; "tasks", 1 / (K - 1), as in the paper's listing. With "examples" a
-            value depends on the other known ages of the batch.
+        normaliser: what the mean over the known samples is. "examples", the sum of all terms by their number, as in
+            coral_pytorch from 1.3; "classes", their sum by K, as in coral_pytorch up to 1.2; "task_means", the mean
+            over the K - 1 ranks of the mean of each rank's terms, 0 for a rank that no known age reaches, as in
+            loss_conditional of the authors' repository. A value depends on the other known ages of the batch.
 
     Raises:
         ValueError: normaliser is unknown.
@@ -73,8 +74,8 @@ def corn(age: torch.Tensor, output: torch.Tensor, *, min_age: int = 0, normalise
     index = _index(age, output, min_age)
     members = index[:, None] >= _ranks(output)  # (N, K - 1)
     losses = _binary_cross_entropy(index, output)
-    sums = torch.where(members, losses, torch.zeros_like(losses)).sum(dim=1)
-    return sums * _corn_factor(members, ~torch.isnan(age), normaliser).to(output.dtype)
+    asked = torch.where(members, losses, torch.zeros_like(losses))
+    return (asked * _corn_factors(members, ~torch.isnan(age), normaliser).to(output.dtype)).sum(dim=1)
 
 
 def _weighted_rank_losses(age, output, min_age, importance_weights):
@@ -99,13 +100,18 @@ def _binary_cross_entropy(index, output):
     return -F.logsigmoid(torch.where(levels, output, -output))
 
 
-def _corn_factor(members, known, normaliser):
+def _corn_factors(members, known, normaliser):
+    """What each rank's terms are multiplied by, (K - 1,)."""
     # The quotient of two integer tensors would be float32 whatever the output is.
     known_count = known.sum().double()
-    if normaliser == "tasks":
-        return known_count / members.shape[1]
-    # No term counts where no age is known.
-    return known_count / members[known].sum().clamp(min=1)
+    reached = members[known].sum(dim=0)  # (K - 1,) known samples of each rank
+    ranks = len(reached)
+    if normaliser == "classes":
+        return (known_count / (ranks + 1)).expand(ranks)
+    # Nothing counts where nobody is known: neither rank nor batch.
+    if normaliser == "task_means":
+        return known_count / (ranks * reached.clamp(min=1))
+    return (known_count / reached.sum().clamp(min=1)).expand(ranks)
 
 
 def _rank_weights(importance_weights, output):

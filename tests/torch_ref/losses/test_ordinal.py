@@ -65,22 +65,31 @@ def test_masked_mean_of_corn_is_coral_pytorch_s_loss_of_the_known(age, rank_logi
     assert values[known].mean().item() == pytest.approx(expected.item(), rel=1e-12)
 
 
-def test_corn_divided_by_tasks_is_the_sum_over_the_ranks(age, rank_logits):
+def test_corn_divided_by_classes_is_the_sum_over_the_ranks(age, rank_logits):
     """By hand for one sample: the ranks below its class answer yes, the rank of its class no, the others do not ask."""
     logits = rank_logits[3].numpy()
     each = np.log1p(np.exp(-logits[:5])).sum() + np.log1p(np.exp(logits[5]))
-    values = losses.corn(age, rank_logits, normaliser="tasks")
-    assert values[3].item() == pytest.approx(6 * each / 100, rel=1e-12)
+    values = losses.corn(age, rank_logits, normaliser="classes")
+    assert values[3].item() == pytest.approx(6 * each / 101, rel=1e-12)
     known = torch.tensor([1, 3, 4])
     masked = losses.corn(
-        torch.full_like(age, math.nan).index_copy(0, known, age[known]), rank_logits, normaliser="tasks"
+        torch.full_like(age, math.nan).index_copy(0, known, age[known]), rank_logits, normaliser="classes"
     )
     assert masked[3].item() == pytest.approx(values[3].item() / 2, rel=1e-12)
 
 
+def test_corn_of_task_means_shares_each_rank_among_those_it_is_asked_of(age, rank_logits):
+    """Of ages 0, 100, 37, 5, 64, 18 all are asked rank 0, five the ranks up to 5, the last alone those above 64."""
+    values = losses.corn(age, rank_logits, normaliser="task_means")
+    asked = [(age >= rank).sum().item() for rank in range(100)]
+    assert asked[0] == 6 and asked[5] == 5 and asked[65] == 1
+    each = -F.logsigmoid(rank_logits[1]) / torch.tensor(asked)
+    assert values[1].item() == pytest.approx(6 * each.sum().item() / 100, rel=1e-12)
+
+
 def test_corn_of_the_last_class_asks_every_rank(age, rank_logits):
-    values = losses.corn(age, rank_logits, normaliser="tasks")
-    assert values[1].item() == pytest.approx(6 * -F.logsigmoid(rank_logits[1]).sum().item() / 100, rel=1e-12)
+    values = losses.corn(age, rank_logits, normaliser="classes")
+    assert values[1].item() == pytest.approx(6 * -F.logsigmoid(rank_logits[1]).sum().item() / 101, rel=1e-12)
 
 
 def test_or_cnn_golden(golden, inputs):
@@ -101,7 +110,7 @@ def test_or_cnn_is_the_two_way_softmax_of_the_paper(age, rank_logits, weighted):
 
 
 def test_unknown_normaliser_lists_the_known(age, rank_logits):
-    with pytest.raises(ValueError, match=r"Unknown normaliser 'batch'.*examples, tasks"):
+    with pytest.raises(ValueError, match=r"Unknown normaliser 'batch'.*examples, classes, task_means"):
         losses.corn(age, rank_logits, normaliser="batch")
 
 
