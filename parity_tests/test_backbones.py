@@ -85,6 +85,24 @@ def test_features(name, size, floatx):
         tolerances.assert_close_to_largest(features[dtype], twin_features[dtype], tolerance, floor=0)
 
 
+def test_features_of_the_graph_of_imagenet_weights(floatx, monkeypatch, tmp_path):
+    """Keras' EfficientNet divides once more where it is built with weights="imagenet"; nothing is downloaded here."""
+    name, size, images = "EfficientNetB0", 32, make_images(32)
+    plain = build_keras(name, size, "float64", floatx)
+    file = tmp_path / "plain.weights.h5"
+    plain.save_weights(file)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(file))
+    keras.backend.clear_session()
+    backbone = build_backbone(name, size, weights="imagenet")
+    twin = BACKBONES[name](imagenet_rescaling=True).double().eval()
+    load_keras_weights(twin, values_of(backbone_variables(backbone)))
+    with torch.no_grad():
+        twin_features = twin(channels_first(images)).numpy()
+    features, without = (to_numpy(net(images, training=False)) for net in (backbone, plain))
+    tolerances.assert_close_to_largest(features, twin_features, tolerances.BACKBONE["float64"], floor=0)
+    assert np.abs(features - without).max() > 1e4 * tolerances.BACKBONE["float64"] * np.abs(features).max()
+
+
 @pytest.mark.parametrize("name", ["MobileNetV3Small"])
 def test_weights_travel_back_and_an_unmatched_layer_is_refused(name, floatx):
     backbone = build_keras(name, 64, "float32", floatx)

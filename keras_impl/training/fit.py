@@ -102,8 +102,14 @@ def compile_model(model: FaceModel, recipe: Recipe, steps: int, first_epoch: int
         first_epoch: where the schedule goes on, counted from 0.
     """
     total = recipe.epochs * steps
+    # The optimizer is new and counts from 0: by its count it corrects its moments and begins its average of the
+    # weights, which both begin at 0 too.
     schedule = make_schedule(
-        recipe.schedule, recipe.lr, total_steps=total, warmup_steps=round(recipe.warmup_epochs * steps)
+        recipe.schedule,
+        recipe.lr,
+        total_steps=total,
+        warmup_steps=round(recipe.warmup_epochs * steps),
+        first_step=first_epoch * steps,
     )
     optimizer = make_optimizer(
         recipe.optimizer_name,
@@ -113,7 +119,6 @@ def compile_model(model: FaceModel, recipe: Recipe, steps: int, first_epoch: int
         ema=recipe.ema,
     )
     optimizer.build(model.trainable_variables)
-    optimizer.iterations.assign(first_epoch * steps)
     model.compile(
         optimizer,
         age_weight=METHODS[model.method].loss_weight if recipe.age_weight is None else recipe.age_weight,

@@ -10,14 +10,34 @@ from faces.registry import Registry
 Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
-def make_schedule(name: str, lr: float, *, total_steps: int, warmup_steps: int = 0) -> Schedule:
+def make_schedule(name: str, lr: float, *, total_steps: int, warmup_steps: int = 0, first_step: int = 0) -> Schedule:
     """Learning rate as a function of the step.
 
     Args:
         name: "constant"; "steps": lr x 1, .2, .04, .008, changing at each quarter of the training; "cosine": linear
             warm-up to lr, then half a cosine down to 0.
+        lr: the largest rate.
+        total_steps: of the training.
+        warmup_steps: of the cosine schedule.
+        first_step: of the training at which the optimizer begins, which counts its own steps from 0.
     """
-    return SCHEDULES[name](lr, total_steps, warmup_steps)
+    schedule = SCHEDULES[name](lr, total_steps, warmup_steps)
+    return schedule if isinstance(schedule, float) or not first_step else _LaterSchedule(schedule, first_step)
+
+
+class _LaterSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of the whole training for an optimizer that joins it later."""
+
+    def __init__(self, schedule, first_step):
+        super().__init__()
+        self.schedule, self.first_step = schedule, first_step
+
+    def __call__(self, step):
+        return self.schedule(step + self.first_step)
+
+    def get_config(self):
+        schedule = keras.optimizers.schedules.serialize(self.schedule)
+        return {"schedule": schedule, "first_step": self.first_step}
 
 
 def _constant(lr, total_steps, warmup_steps):
@@ -39,6 +59,9 @@ def _cosine(lr, total_steps, warmup_steps):
     )
 
 
+# Keras takes a pattern for a name to exclude. Besides biases, gamma and beta there are a noise's logarithm and
+# ConvNeXt's layer scales.
+_NO_KERNEL = "^(?!.*kernel)"
 SCHEDULES = Registry("schedule", {"constant": _constant, "steps": _steps, "cosine": _cosine})
 OPTIMIZERS = Registry(
     "optimizer",
@@ -71,5 +94,5 @@ def make_optimizer(
     decay = weight_decay if weight_decay or name.lower() == "adamw" else None
     optimizer = make(learning_rate=schedule, weight_decay=decay, global_clipnorm=clip_norm, **average)
     if decay is not None:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        optimizer.exclude_from_weight_decay(var_names=[_NO_KERNEL])
     return optimizer

@@ -69,7 +69,7 @@ def test_schedule_goes_on_where_a_phase_begins():
     for first in (0, 6):
         model = normalised_model()
         compile_model(model, recipe("train.epochs=8", "train.schedule=steps", "train.lr=0.5"), 5, first)
-        assert int(model.optimizer.iterations) == 5 * first
+        assert int(model.optimizer.iterations) == 0  # by which it corrects its moments, new as they are
         rates.append(float(model.optimizer.learning_rate))
     assert rates == pytest.approx([0.5, 0.5 * 0.2**3], rel=1e-5)  # 6 of 8 epochs lie behind the third of four steps
 

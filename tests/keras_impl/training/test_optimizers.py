@@ -35,6 +35,15 @@ def test_warm_up_longer_than_the_training_still_ends():
     assert np.isfinite(rates(schedule, range(5))).all() and max(rates(schedule, range(5))) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("name", ["steps", "cosine"])
+def test_optimizer_that_begins_later_joins_the_schedule(name):
+    whole = make_schedule(name, 0.1, total_steps=40, warmup_steps=8)
+    later = make_schedule(name, 0.1, total_steps=40, warmup_steps=8, first_step=12)
+    np.testing.assert_allclose(rates(later, range(28)), rates(whole, range(12, 40)))
+    assert np.ptp(rates(later, range(28))) > 0.01
+    assert make_schedule("constant", 0.1, total_steps=40, first_step=12) == 0.1
+
+
 def test_constant():
     assert make_schedule("constant", 0.1, total_steps=4) == 0.1
 
@@ -52,6 +61,16 @@ def test_decay_shrinks_kernels_only(name):
     after = {variable.name: np.unique(variable).tolist() for variable in model.trainable_variables}
     assert after.pop("kernel") == pytest.approx([1 - 0.5 * 0.1])
     assert after == {"bias": [1], "gamma": [1], "beta": [1]}
+
+
+def test_what_is_no_kernel_does_not_decay_whatever_its_name():
+    scale, noise, kernel = (keras.Variable(np.ones(2), name=name) for name in ("variable_3", "log_noise", "kernel"))
+    optimizer = make_optimizer("adamw", 0.5, weight_decay=0.1)
+    optimizer.build([scale, noise, kernel])
+    optimizer.apply([np.zeros(2, np.float32)] * 3)
+    np.testing.assert_array_equal(scale, np.ones(2))
+    np.testing.assert_array_equal(noise, np.ones(2))
+    np.testing.assert_allclose(kernel, np.full(2, 0.95))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
