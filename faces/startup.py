@@ -1,18 +1,24 @@
 """How a script starts and ends. Import this module before a framework: it prepares the process for all of them."""
 
 import argparse
+import importlib.util
+import io
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import TypeVar
+from types import ModuleType
+from typing import NoReturn, TypeVar
 
 from faces.errors import UserError
 
 _Result = TypeVar("_Result")
-
-# TensorFlow's notes about the machine are no news to somebody who wants to see faces. It reads this when it loads.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # The model that comes with the program, wherever it is started.
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[1] / "pretrained" / "face_age_gender.keras"
@@ -31,8 +37,30 @@ def require_checkpoint(path: str | Path) -> None:
         raise UserError(f"There is no checkpoint {path}. Train one: python train.py")
 
 
+# === Start and end ===
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal other than Ctrl-C asked the program to end. What cleans up after Ctrl-C cleans up after it too.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(signal.strsignal(number))
+        self.number = number
+
+
 def run_main(main: Callable[[], _Result]) -> _Result:
-    """Run a script's main(); a UserError becomes one line on stderr and exit code 2."""
+    """Run a script's main().
+
+    A UserError becomes one line on stderr and exit code 2. SIGTERM and SIGHUP end the program as Ctrl-C does. Lines
+    on stdout appear at once, also where it is a file or a pipe.
+    """
+    _prepare_signals()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         return main()
     except UserError as error:
@@ -42,6 +70,89 @@ def run_main(main: Callable[[], _Result]) -> _Result:
         # Whoever read the output has seen enough. Python would complain once more when it closes the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Stopped as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _prepare_signals() -> None:
+    if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we
+            signal.signal(number, _stop)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        print(f"Ctrl-C does not reach a background job. To stop it cleanly: kill {os.getpid()}", file=sys.stderr)
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    # `timeout` signals the process and then its group: the second must not disturb the end.
+    signal.signal(number, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+# === TensorFlow's notes about the machine ===
+
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# Where none of these is, there is no accelerator whose driver could fail: NVIDIA's, that of WSL, AMD's.
+ACCELERATOR_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+_NOTES = ("Could not find cuda drivers", "log messages before absl::InitializeLog()")
+# Passes lines on; ends when no process holds the other end, and so also after a crash of the one that loads.
+_FILTER = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+for line in sys.stdin.buffer:
+    if not any(note.encode() in line for note in sys.argv[1:]):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Lines on file descriptor 2 that say that there is no CUDA are left out: TensorFlow writes them before it reads
+    any setting."""
+    command = [sys.executable, "-I", "-S", "-c", _FILTER, *_NOTES]
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as passing:
+        assert passing.stdin is not None
+        os.dup2(passing.stdin.fileno(), 2)
+        passing.stdin.close()
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+class _QuietTensorFlow(MetaPathFinder):
+    """Finds TensorFlow as Python does, and loads it without its notes."""
+
+    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_quietly(module: ModuleType) -> None:
+                with _without_notes():
+                    load(module)
+
+            spec.loader.exec_module = load_quietly  # type: ignore[method-assign]
+        return spec
+
+
+if LOG_LEVEL not in os.environ:  # else the user wants to see what there is
+    has_accelerator = any(os.path.exists(device) for device in ACCELERATOR_DEVICES)
+    # TensorFlow reads it when it loads. 3 hides the errors too, of which there is one for each missing driver.
+    os.environ[LOG_LEVEL] = "2" if has_accelerator else "3"
+    if not has_accelerator and sys.platform == "linux":  # the only build with CUDA inside
+        sys.meta_path.insert(0, _QuietTensorFlow())
