@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
+from keras import KerasTensor
 
 
 def accelerators() -> int:
@@ -34,6 +35,18 @@ def make_strategy() -> AbstractContextManager[Any]:
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy().scope()
+
+
+def sum_over_replicas(total: KerasTensor) -> KerasTensor:
+    """Sum of a number over the devices that share a batch. Only TensorFlow lets each see its own part of it alone."""
+    if keras.backend.backend() != "tensorflow":
+        return total
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()  # None outside a step
+    if context is None or context.num_replicas_in_sync == 1:
+        return total
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, total)
 
 
 def set_precision(mixed_precision: str) -> None:

@@ -20,16 +20,6 @@ from keras_impl.methods import METHODS, split_settings
 METRIC_NAMES = {"age": "age_mae", "gender": "gender_accuracy"}
 
 
-class _KnownMean(keras.losses.Loss):
-    """Mean of per-sample losses over the weight of the known labels; 0 when no label is known."""
-
-    def __init__(self):
-        super().__init__(name="known_mean", reduction="mean_with_sample_weight")
-
-    def call(self, y_true, y_pred) -> KerasTensor:
-        return y_pred
-
-
 @keras.saving.register_keras_serializable("faces")
 class FaceModel(keras.Model):
     """Images (N, S, S, 3) RGB 0..255 -> dict of raw head outputs `age` and `gender`.
@@ -160,7 +150,6 @@ class FaceModel(keras.Model):
         self.loss_weights = {"age": age_weight, "gender": gender_weight}
         self.total_steps = total_steps
         self.gender_params = dict(gender_params or {})
-        self._reduce = _KnownMean()
         # A namespace hides the metrics from Keras' tracking, which would write their state into the checkpoint.
         self._trackers = SimpleNamespace(
             **{METRIC_NAMES[name]: keras.metrics.Mean(name=METRIC_NAMES[name]) for name in self.output_keys}
@@ -186,16 +175,18 @@ class FaceModel(keras.Model):
             y = {**y, "progress": self._progress() if training else 1.0}
         for name in self.output_keys:
             values = self._mixed_loss(name, y, y_pred[name])
-            total = total + self.loss_weights[name] * self._reduce(values, values, sample_weight=sample_weight[name])
+            total = total + self.loss_weights[name] * losses.known_mean(values, sample_weight[name])
         return total
 
     def _mixed_loss(self, name, y, output):
-        """Per-sample loss; under mixup the losses of both labels, weighted as the images are."""
+        """Per-sample loss; under mixup the losses of both labels, weighted as the images are and each label itself."""
         values = self._sample_loss(name, y[name], output, y.get("progress"))
         if "mix_weight" not in y:
             return values
         share = ops.cast(y["mix_weight"], values.dtype)
         partner = self._sample_loss(name, y[f"{name}_partner"], output, y.get("progress"))
+        if f"{name}_partner_weight" in y:
+            partner = ops.cast(y[f"{name}_partner_weight"], values.dtype) * partner
         return share * values + (1.0 - share) * partner
 
     def _sample_loss(self, name, label, output, progress):

@@ -167,15 +167,12 @@ def test_whole_model_loss_and_gradient(name, method, training, floatx):
 
 
 def masked_loss(twin, images, labels, weights, *, gender_weight):
-    """The training loss written once more: the mean over known labels of each output."""
+    """The training loss written once more: the weighted mean over known labels of each output."""
     outputs = twin(images)
     age = torch.tensor(labels["age"])
     method = twin.method
     extra = {"age_std": age[:, 1]} if "age_std" in method.needs else {}
     age_values = method.loss(age[:, 0], outputs["age"], **extra, **method.params)
     gender_values = torch_losses.gender_cross_entropy(torch.tensor(labels["gender"]), outputs["gender"])
-    parts = []
-    for values, weight in ((age_values, weights["age"]), (gender_values, weights["gender"])):
-        weight = torch.tensor(weight)
-        parts.append((values * weight).sum() / weight.sum())
-    return parts[0] + gender_weight * parts[1]
+    age_loss = torch_losses.known_mean(age_values, torch.tensor(weights["age"]))
+    return age_loss + gender_weight * torch_losses.known_mean(gender_values, torch.tensor(weights["gender"]))

@@ -160,7 +160,8 @@ def make_augmenter(strength: Augmentation, seed: int) -> Augmenter:
     """A function (epoch, step, images, labels, weights) -> (images, labels, weights) on NumPy arrays.
 
     Images are (N, S, S, 3) uint8; labels and weights are dicts of (N, ...) arrays. Under mixup the labels gain
-    `<name>_partner` and `mix_weight`, and a sample counts only where both labels are known.
+    `<name>_partner`, `<name>_partner_weight` (what the partner's label weighs beside the own one, which weighs 1) and
+    `mix_weight`, and a sample counts only where both labels are known.
 
     Args:
         strength: of each augmentation.
@@ -196,6 +197,9 @@ def draw_mix(alpha: float, random: np.random.Generator, count: int) -> tuple[np.
 def mix_labels(share: np.ndarray, partner: np.ndarray, labels: Arrays, weights: Arrays) -> tuple[Arrays, Arrays]:
     """(labels, weights) of images mixed by `draw_mix`, see `make_augmenter`."""
     partners = {f"{name}_partner": label[partner] for name, label in labels.items()}
+    for name, weight in weights.items():
+        ratio = np.divide(weight[partner], weight, out=np.zeros_like(weight), where=weight > 0)
+        partners[f"{name}_partner_weight"] = ratio
     weights = {name: weight * (weight[partner] > 0).astype(weight.dtype) for name, weight in weights.items()}
     return {**labels, **partners, "mix_weight": share}, weights
 

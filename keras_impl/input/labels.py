@@ -71,6 +71,16 @@ def make_arrays(
     return {name: getattr(labels, name) for name in outputs}, weights
 
 
+def with_mean_one(weights: Arrays) -> Arrays:
+    """Weights of `make_arrays`, each output's scaled to a mean of 1 over its known labels: they share the loss out
+    between the faces and leave its scale alone."""
+    return {name: weight * _inverse_mean(weight[weight > 0]) for name, weight in weights.items()}
+
+
+def _inverse_mean(weight):
+    return np.float32(1 / weight.mean(dtype=np.float64)) if len(weight) else np.float32(1)
+
+
 def known_labels(method: str, age_pack: np.ndarray, gender: np.ndarray) -> Arrays:
     """Which labels a method can learn from: {"age": (N,), "gender": (N,)} bool, NumPy arrays in and out.
 

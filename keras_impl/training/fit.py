@@ -14,7 +14,7 @@ from keras_impl.devices import compiles_steps
 from keras_impl.input.augment import Augmentation, make_augmenter, make_keras_cv_augmenter
 from keras_impl.input.batches import steps_per_epoch
 from keras_impl.input.device_augment import make_device_augmenter
-from keras_impl.input.labels import make_arrays
+from keras_impl.input.labels import make_arrays, with_mean_one
 from keras_impl.input.parts import Part
 from keras_impl.input.pipeline import make_evaluation_input, make_training_input
 from keras_impl.methods import METHODS
@@ -142,7 +142,7 @@ def _make_recorder(model, val, recipe, folder, average):
 
 def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting, callbacks):
     age_weight = age_weights(train.labels.age[:, 0], **weighting).astype(np.float32)
-    train_arrays = make_arrays(
+    labels, weights = make_arrays(
         train.labels,
         method=model.method,
         outputs=model.output_keys,
@@ -151,7 +151,7 @@ def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting
     )
     batches = make_training_input(
         train.faces,
-        train_arrays,
+        (labels, with_mean_one(weights)),
         batch_size=recipe.batch_size,
         seed=recipe.seed,
         epochs=epochs,

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from faces.errors import UserError
+from keras_impl.input.augment import mix_labels
 from keras_impl.methods import METHODS
 from tests.keras_impl.small_models import compiled_model, labelled_batch
 
@@ -66,6 +67,21 @@ def test_metrics_are_means_over_the_known():
     assert float(result["gender_accuracy"]) == pytest.approx(correct.mean())
 
 
+@pytest.mark.parametrize("size", [32, 64, 256])
+def test_a_weighted_face_counts_the_same_in_a_batch_of_any_size(size):
+    """The gradient of its output, in units of an unweighted face's share of the batch, is its weight."""
+    model = compiled_model("l1")
+    images, labels, weights = labelled_batch(np.linspace(1, 90, size), [0, 1] * (size // 2))
+    labels["age"][-4:] = np.nan  # they count nowhere
+    weights["age"][:] = [32.3, *[0.5] * (size - 5), 0, 0, 0, 0]
+    outputs = {name: tf.constant(value) for name, value in model(images).items()}
+    with tf.GradientTape() as tape:
+        tape.watch(outputs["age"])
+        loss = model.compute_loss(images, labels, outputs, sample_weight=weights)
+    effective = (size - 4) * np.abs(tape.gradient(loss, outputs["age"]))
+    np.testing.assert_allclose(effective, weights["age"], rtol=1e-5)
+
+
 def test_mixup_weighs_the_losses_of_both_labels():
     model = compiled_model()
     images, labels, weights = labelled_batch([30, 60], [0, 1])
@@ -78,6 +94,17 @@ def test_mixup_weighs_the_losses_of_both_labels():
         "mix_weight": np.float32([0.7, 0.7]),
     }
     assert loss_and_gradient(model, images, mixed, weights)[0] == pytest.approx(0.7 * one + 0.3 * other, rel=1e-5)
+
+
+def test_mixup_keeps_the_weight_of_each_label():
+    """Over a pair that mixes with each other each label has its own weight once, whoever holds the larger share."""
+    model = compiled_model("l1", outputs=("age",))
+    images, labels, _ = labelled_batch([30, 60], [0, 1])
+    weights = {"age": np.float32([0.5, 8])}
+    outputs = {"age": np.float32([50, 50])}
+    labels, weights = mix_labels(np.float32([0.7, 0.7]), np.array([1, 0]), {"age": labels["age"]}, weights)
+    loss = model.compute_loss(images, labels, outputs, sample_weight=weights)
+    assert float(loss) == pytest.approx((0.5 * 20 + 8 * 10) / 2, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ All but the regression, balanced and forest losses clip the age to the grid. A c
 that compare years use the fractional age. A wrong shape raises a ValueError that shows both shapes, since broadcasting
 would hide it; an unknown word raises one that lists the known words.
 
-Each family of losses names its own in `__all__`.
+known_mean is the one reduction. Each family of losses names its own in `__all__`.
 """
 
 from torch_ref.losses.balanced import *
@@ -21,5 +21,6 @@ from torch_ref.losses.forest import *
 from torch_ref.losses.gender import *
 from torch_ref.losses.label_distribution import *
 from torch_ref.losses.ordinal import *
+from torch_ref.losses.reduction import *
 from torch_ref.losses.regression import *
 from torch_ref.losses.residue import *

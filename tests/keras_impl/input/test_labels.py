@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keras_impl.input.labels import known_labels, make_arrays, make_labels
+from keras_impl.input.labels import known_labels, make_arrays, make_labels, with_mean_one
 from keras_impl.methods import METHODS
 
 
@@ -43,6 +43,17 @@ def test_weight_is_zero_where_the_label_is_unknown():
     assert values["age"] is labels.age and values["gender"] is labels.gender
     _, weights = make_arrays(labels, method="l1", outputs=("age",), age_weight=np.float32([0.5, 2, 4]))
     assert set(weights) == {"age"} and weights["age"].tolist() == [0.5, 0, 4]
+
+
+def test_training_weights_have_mean_one_over_the_known_labels_of_each_output():
+    """Of two data sets that weigh 1 and 0.25, one without genders; a single weight for all changes nothing."""
+    weights = {"age": np.float32([2, 0, 0.5, 0.5]), "gender": np.float32([0, 0, 0.25, 0.25])}
+    scaled = with_mean_one(weights)
+    np.testing.assert_allclose(scaled["age"], [2, 0, 0.5, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(scaled["gender"], [0, 0, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(with_mean_one({"age": np.float32([3, 0, 1])})["age"], [1.5, 0, 0.5], rtol=1e-6)
+    np.testing.assert_array_equal(with_mean_one({"age": np.float32([1, 0, 1])})["age"], [1, 0, 1])
+    np.testing.assert_array_equal(with_mean_one({"age": np.zeros(2, np.float32)})["age"], [0, 0])
 
 
 def test_intervals_count_as_known_only_where_the_method_uses_them():
