@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faces.cells import disarmed, map_texts
 from faces.errors import UserError
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def write_csv(path: str | Path, table: "pd.DataFrame", *, short_numbers: bool = False) -> None:
-    """A table without its index; unknown cells are empty.
+    """A table without its index; unknown cells are empty, and no text is a formula to a spreadsheet (`faces.cells`).
 
     A file name that is not UTF-8 is written with backslashes, as it cannot be written as it is.
 
@@ -165,9 +166,13 @@ def write_csv(path: str | Path, table: "pd.DataFrame", *, short_numbers: bool = 
         short_numbers: write numbers as short as exact: 26 years as `26`, in tables of labels, which people read and
             edit. Otherwise as pandas does it: a whole number in a column of fractional ones as `26.0`.
     """
+    table = map_texts(table, disarmed)
+    # Only a writer whose own line end holds it quotes a lone carriage return.
+    returns = any("\r" in cell for name in table.columns for cell in table[name] if isinstance(cell, str))
     table = _with_short_numbers(table) if short_numbers else table
+    end = "\r\n" if returns else "\n"
     with replacing(path) as part:
-        table.to_csv(part, index=False, lineterminator="\n", encoding="utf-8", errors="backslashreplace")
+        table.to_csv(part, index=False, lineterminator=end, encoding="utf-8", errors="backslashreplace")
 
 
 def write_figure(path: str | Path, figure: Any) -> None:

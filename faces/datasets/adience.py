@@ -43,7 +43,7 @@ def read(root: str | Path) -> Tables:
         raise UserError(f"Expected the folder faces or aligned in {root}. To get the data, run: {_HOW_TO_GET}")
     named = []
     for fold, path in files.items():
-        for row in read_rows(path, delimiter="\t", columns=COLUMNS):
+        for row in read_rows(path, columns=COLUMNS):
             image = f"{CROPS[folder]}.{row['face_id']}.{row['original_image']}"
             named.append((f"{folder}/{row['user_id']}/{image}", row | {"fold": fold}))
     images = [f"{folder}/{name}" for name in list_images(Path(root) / folder)]

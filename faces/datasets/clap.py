@@ -46,9 +46,7 @@ def read(root: str | Path, *, how_to_get: str) -> Tables:
 
 def _read_cells(path):
     """Lists of three cells: image, mean, stdv."""
-    rows, _ = read_cells(path)
-    if rows and len(rows[0]) == 1:
-        rows, _ = read_cells(path, delimiter=";")
+    rows, _ = read_cells(path, header=False)
     if not rows or len(rows[0]) != len(COLUMNS):
         received = ", ".join(rows[0]) if rows else "an empty file"
         raise UserError(f"{path}: expected three columns {', '.join(COLUMNS)}. Received: {received}")

@@ -44,7 +44,7 @@ def read(root: str | Path) -> Tables:
     """
     named = []
     for split, path in present_files(root, FILES, how_to_get=_HOW_TO_GET).items():
-        named += [(row["file"], row | {"split": split}) for row in read_rows(path, columns=COLUMNS)]
+        named += [(row["file"], row | {"split": split}) for row in read_rows(path, columns=COLUMNS, paths=("file",))]
     rows, rejected = read_labels(named, _labels)
     return split_rejected(rows, rejected + without_label(list_images(root), dict(named)))
 

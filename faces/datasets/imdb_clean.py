@@ -41,7 +41,8 @@ def read(root: str | Path) -> Tables:
     files, folder = _label_files(root)
     named = []
     for part, path in files.items():
-        named += [(f"{folder}/{cells['filename']}", (part, cells)) for cells in read_rows(path, columns=COLUMNS)]
+        rows_of_part = read_rows(path, columns=COLUMNS, paths=("filename",))
+        named += [(f"{folder}/{cells['filename']}", (part, cells)) for cells in rows_of_part]
     rows, rejected = read_labels(named, _labels)
     images = [f"{folder}/{name}" for name in list_images(root / folder)]
     return split_rejected(rows, rejected + without_label(images, [img_path for img_path, _ in named]))

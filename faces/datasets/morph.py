@@ -37,9 +37,7 @@ def read(root: str | Path) -> Tables:
     images = list_images(root)
     rows_of: dict[str, list[dict[str, str]]] = {}
     for row in _read_csv(root):
-        # The file was written on Windows; in the name of an image a backslash is a character like any other.
-        photo = row["photo"] = row["photo"].replace("\\", "/")
-        rows_of.setdefault(_file_name(photo).lower(), []).append(row)
+        rows_of.setdefault(_file_name(row["photo"]).lower(), []).append(row)
     found = {_file_name(img_path).lower() for img_path in images}
     lost = [rows[0]["photo"] for name, rows in rows_of.items() if name not in found]
     rows, malformed = read_names(images + lost, _labels)
@@ -53,7 +51,7 @@ def _read_csv(root):
     published = [path for path in files if path.name == CSV_FILE]
     if len(files) > 1 and not published:
         raise UserError(f"Expected {CSV_FILE} or one CSV file in {root}. Received: {', '.join(map(str, files))}")
-    return read_rows((published or files)[0], columns=("photo",)) if files else []
+    return read_rows((published or files)[0], columns=("photo",), paths=("photo",)) if files else []
 
 
 def _file_name(path):

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from faces.alignment import CropGeometry
+from faces.cells import with_slashes
 from faces.datasets import DATASETS, DataSet
 from faces.detection import load_detector
 from faces.errors import UserError
@@ -61,6 +62,7 @@ def ingest(
     root = images_root(data_set, root, crop=crop)
     _require_folder(data_set, root, crop)
     table, rejected = (data_set.whole_reader if crop else data_set.read)(root, **options)
+    table = with_slashes_in(table, root)
     parts = [rejected]
     if geometry is not None:
         table, uncut = cut_crops(
@@ -71,6 +73,13 @@ def ingest(
     table, conflicting = drop_conflicting_duplicates(table, max_age_gap=max_age_gap)
     parts = [part for part in (*parts, unreadable, conflicting) if len(part)]
     return table, pd.concat(parts, ignore_index=True) if parts else rejected
+
+
+def with_slashes_in(table: pd.DataFrame, root: str | Path) -> pd.DataFrame:
+    """The table with paths as they are below the folder `root`; see `faces.cells.with_slashes`."""
+    if not any("\\" in path for path in table["img_path"]):
+        return table
+    return table.assign(img_path=[with_slashes(path, root) for path in table["img_path"]])
 
 
 def _geometry(data_set, crop, margin):

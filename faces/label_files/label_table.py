@@ -9,8 +9,8 @@ import pandas as pd
 
 from faces.errors import UserError
 from faces.files import make_folder, write_csv
-from faces.label_files.csv_cells import read_cells
-from faces.label_files.values import MAX_PLAUSIBLE_AGE
+from faces.label_files.csv_cells import check_once, read_cells
+from faces.label_files.values import MAX_PLAUSIBLE_AGE, with_point
 from faces.labels import GENDERS, LABEL_COLUMNS, NUMBER_COLUMNS, SPLITS, TABLE_COLUMNS
 
 _log = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ UNKNOWN_WORDS = ("", "nan", "na", "none", "null")
 def read_table(path: str | Path) -> pd.DataFrame:
     """Read and check a CSV table, one that `write_table` wrote or the user's own.
 
-    Encoding UTF-8, with or without a byte order mark; separator comma; empty = unknown. Genders are female, male, f or
-    m in any case. Columns outside TABLE_COLUMNS are left out, with a warning.
+    Encoding and separator may be any that `faces.cells.csv_rows` reads; empty = unknown. Genders are female, male, f or
+    m in any case. A number may have a decimal comma. Columns outside TABLE_COLUMNS are left out, with a warning.
 
     Returns:
         pandas table of the columns found, in the order of TABLE_COLUMNS; numbers float64, everything else text.
@@ -53,18 +53,20 @@ def _read_columns(path):
     """(dict column name -> list of cells, line number of each row in the file)."""
     rows, lines = read_cells(path)
     header, rows = (rows[0], rows[1:]) if rows else ([], [])
-    _check_header(header, rows, path)
+    _check_header(header, rows, lines, path)
     return {name: [row[index] for row in rows] for index, name in enumerate(header)}, lines[1:]
 
 
-def _check_header(header, rows, path):
+def _check_header(header, rows, lines, path):
     if not any(header):
         raise UserError(f"{path} is empty. Expected a header line with img_path and label columns.")
     if "img_path" not in header:
-        raise UserError(f"{path}: expected a column img_path, comma separated. Received: {', '.join(header)}")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UserError(f"{path}: column {twice[0]} is there twice.")
+        raise UserError(f"{path}: expected a column img_path. Received: {', '.join(header)}")
+    if "" in header:
+        nameless = header.index("")
+        line, cell = next((line, row[nameless]) for row, line in zip(rows, lines[1:]) if row[nameless])
+        raise UserError(f"{path} line {line}: {cell!r} is in a column without a name.")
+    check_once(header, path)
     if not rows:
         raise UserError(f"{path} holds no row below its header.")
     extra = [name for name in header if name not in TABLE_COLUMNS]
@@ -88,6 +90,7 @@ def _parse_number(cells, lines, name, path):
     for index, (cell, line) in enumerate(zip(cells, lines)):
         if cell.lower() in UNKNOWN_WORDS:
             continue
+        cell = with_point(cell)
         # Python's own rules would take 2_5 for 25.
         if not _NUMBER.fullmatch(cell):
             raise UserError(f"{path} line {line}: expected {name} in years. Received: {cell!r}")

@@ -9,6 +9,7 @@ MAX_PLAUSIBLE_AGE = 130
 
 _Value = TypeVar("_Value")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,3}")
+_DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 
 
@@ -19,8 +20,14 @@ def whole_age(text: str) -> float:
     return float(text)
 
 
+def with_point(cell: str) -> str:
+    """A number with a decimal comma, as half of Europe writes it, with a point; any other cell as it is."""
+    return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
+
+
 def years(cell: str, name: str) -> float:
     """Cell -> years with a fraction, 0 to MAX_PLAUSIBLE_AGE; ValueError where it is anything else."""
+    cell = with_point(cell)
     if not _NUMBER.fullmatch(cell) or float(cell) > MAX_PLAUSIBLE_AGE:
         raise ValueError(f"{name} {cell!r} is not a number of years")
     return float(cell)

@@ -1,6 +1,5 @@
 """Which pictures a command reads: files, folders, patterns, lists and standard input, one picture after the other."""
 
-import csv
 import glob
 import os
 from collections import Counter
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
 
+from faces.cells import csv_rows, encoding_of, restored, with_slashes
 from faces.errors import UserError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -159,7 +159,7 @@ def _match(pattern):
 
 def _in_list(names, root):
     for name in names:
-        yield Picture(readable_name(name), os.path.join(root, name) if name else name)
+        yield Picture(readable_name(name), os.path.join(root, with_slashes(name, root)) if name else name)
 
 
 def _list_reader(path):
@@ -193,21 +193,26 @@ def _read_lines(file):
 
 def _read_text(path):
     with open(path, "rb") as file:
-        # A byte order mark, as some editors put it.
-        if file.read(3) != b"\xef\xbb\xbf":
-            file.seek(0)
-        yield from _read_lines(file)
+        beginning = file.read(1024)
+    # In a file of an old Mac every line ends in a carriage return; elsewhere one may be part of a name.
+    newline = "\r" if b"\r" in beginning and b"\n" not in beginning else "\n"
+    with open(path, encoding=encoding_of(beginning), errors="surrogateescape", newline=newline) as file:
+        for number, line in enumerate(file, 1):
+            if "\0" in line:
+                raise UserError(f"{readable_name(path)} line {number}: a NUL byte. Expected one path per line in UTF-8")
+            if name := line.rstrip("\r\n"):
+                yield name
 
 
 def _read_csv(path):
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            index = _name_column(path, next(rows, []))
-            # An empty cell stays: the output keeps a row for each row of the list.
-            yield from (row[index] if index < len(row) else "" for row in rows if row)
-        except csv.Error as error:
-            raise UserError(f"{readable_name(path)} line {rows.line_num}: expected a CSV file. {error}") from None
+    rows = csv_rows(path, errors="surrogateescape")
+    _, header = next(rows, (0, []))
+    index = _name_column(path, [name.strip() for name in header])
+    for line, row in rows:
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise UserError(f"{readable_name(path)} line {line}: expected {len(header)} cells, got {len(row)}")
+        # An empty cell stays: the output keeps a row for each row of the list.
+        yield restored(row[index]) if index < len(row) else ""
 
 
 def _read_parquet(path):

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from faces.cells import disarmed, restored
 from faces.errors import UserError, first_line
 from faces.files import replacing
 from faces.photos.estimates import ROW_COLUMNS, Row
@@ -82,7 +83,9 @@ def _encode_csv(rows):
 def _csv_line(row):
     text = io.StringIO(newline="")
     # Only a writer whose own line end holds it quotes a lone carriage return.
-    csv.writer(text, lineterminator="\r\n").writerow([row[name] for name in ROW_COLUMNS])
+    csv.writer(text, lineterminator="\r\n").writerow(
+        [disarmed(cell) if isinstance(cell, str) else cell for cell in map(row.get, ROW_COLUMNS)]
+    )
     return f"{text.getvalue()[:-2]}\n"
 
 
@@ -94,7 +97,7 @@ def _decode_csv(cells):
     if len(cells) != len(ROW_COLUMNS):
         raise ValueError(f"expected {len(ROW_COLUMNS)} cells")
     name, face = cells[:2]
-    return name, int(face) if face else None
+    return restored(name), int(face) if face else None
 
 
 def encode_json(rows: Iterable[Row]) -> bytes:

@@ -1,12 +1,12 @@
 """Published split lists: which image is in which part, from CSV files as their authors share them."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from faces.errors import UserError
+from faces.label_files.csv_cells import read_cells
 from faces.label_files.data_folder import CROPS
 from faces.splits.draw import carve_validation
 
@@ -85,40 +85,34 @@ def _unique(pairs, source):
 
 def _read_list(path, part):
     """(name, part) of each row; `part` None takes it from the column `split`."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            header = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            column = next((name for name in PATH_COLUMNS if name in header), None)
-            if column is None or (part is None and "split" not in header):
-                wanted = f"one of {', '.join(PATH_COLUMNS)}" + (" and split" if part is None else "")
-                raise UserError(f"{path}: expected the columns {wanted}. Received: {', '.join(header) or 'none'}")
-            named = [(_name(row, column, path), part or _part(row, path)) for row in reader]
-            return [(name, part) for name, part in named if part]
-    except FileNotFoundError:
-        raise UserError(f"The split list {path} does not exist.") from None
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"The split list {path} cannot be read as CSV in UTF-8: {error}") from None
+    rows, lines = read_cells(path)
+    header, rows = (rows[0], rows[1:]) if rows else ([], [])
+    column = next((header.index(name) for name in PATH_COLUMNS if name in header), None)
+    if column is None or (part is None and "split" not in header):
+        wanted = f"one of {', '.join(PATH_COLUMNS)}" + (" and split" if part is None else "")
+        raise UserError(f"{path}: expected the columns {wanted}. Received: {', '.join(header) or 'none'}")
+    places = [f"{path} line {line}" for line in lines[1:]]
+    named = [(_name(row[column], header[column], place), row, place) for row, place in zip(rows, places)]
+    if part is not None:
+        return [(name, part) for name, _, _ in named]
+    split = header.index("split")
+    parts = [(name, _part(row[split], place)) for name, row, place in named]
+    return [(name, part) for name, part in parts if part]
 
 
-def _name(row, column, path):
-    name = (row[column] or "").strip().replace("\\", "/")
-    if not name:
-        raise UserError(f"{path}: an empty {column}")
-    return name
+def _name(cell, column, place):
+    if not cell:
+        raise UserError(f"{place}: an empty {column}")
+    return cell.replace("\\", "/")
 
 
-def _part(row, path):
+def _part(cell, place):
     """The part of a row, None where it is empty: such an image is not used."""
-    if row["split"] is None:
-        raise UserError(f"{path}: a row without split")
-    word = row["split"].strip().lower()
-    if not word:
+    if not cell:
         return None
-    if word not in WORDS:
-        raise UserError(f"{path}: unknown split {word!r}. Expected train, val or test")
-    return WORDS[word]
+    if cell.lower() not in WORDS:
+        raise UserError(f"{place}: unknown split {cell!r}. Expected train, val or test")
+    return WORDS[cell.lower()]
 
 
 def _rows_by_name(table):

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from faces.cells import map_texts, restored
 from faces.errors import UserError
 from faces.files import write_csv, write_json
 from faces.labels import GENDERS
@@ -186,7 +187,7 @@ def check_same_division(data: FaceData, fold: Fold, folder: Path, resume: bool) 
     file = folder / "split.csv"
     if not resume or not file.is_file():
         return
-    then = pd.read_csv(file, dtype=str, keep_default_na=False)
+    then = map_texts(pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8"), restored).astype(str)
     now = _division(data, fold).fillna("").astype(str)
     if not then.equals(now):
         raise UserError(f"The data changed since {folder} was begun, so it cannot be resumed. Start a new run.")

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from faces.cells import map_texts, restored
 from faces.errors import UserError
 from faces.files import make_folder, write_json
 from faces.report.evaluation import evaluate_columns
@@ -110,8 +111,8 @@ def _tested(folder):
     try:
         # Numbers with leading zeros stay what they are, and so does a person called NA.
         text = ("img_path", "identity", "fold", "sha256")
-        options = {"dtype": dict.fromkeys(text, str), "keep_default_na": False, "na_values": [""]}
-        return pd.read_csv(folder / "test" / "predictions.csv", **options)
+        options = {"dtype": dict.fromkeys(text, str), "keep_default_na": False, "na_values": [""], "encoding": "utf-8"}
+        return map_texts(pd.read_csv(folder / "test" / "predictions.csv", **options), restored)
     except FileNotFoundError:
         raise UserError(f"The fold in {folder} has no test part. Delete the folder and resume the run.") from None
 

@@ -15,7 +15,7 @@ from faces.errors import UserError
 from faces.images import read_and_resize, resize_rgb
 from faces.ingest.crops import shared_geometry
 from faces.ingest.packed import FOLDER, PackedFaces, PackedRows, open_pack, pack_command
-from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table
+from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table, with_slashes_in
 from faces.label_files.label_table import write_table
 from faces.labels import ADIENCE_EDGES
 from faces.splits.lists import read_split_list
@@ -177,7 +177,7 @@ def load_faces(
     table = load_table(db, meta_dir=meta_dir, csv=csv)
     if not folder.is_dir():
         raise UserError(f"The image folder {folder} does not exist. To get it: {DATASETS[db].how_to_get}")
-    table = first_rows(table, limit)
+    table = first_rows(with_slashes_in(table, folder), limit)
     if "sha256" in table and table["sha256"].notna().all():
         _require_files(table, folder)
         return table, _none_rejected(table)

@@ -1,5 +1,7 @@
 """Small folders in the published layouts, damage done to them, and what every reader must then still keep."""
 
+import csv
+import io
 import re
 from pathlib import PurePosixPath
 
@@ -150,6 +152,16 @@ def build(root, images, files):
         (root / name).touch()
     for name, content in files.items():
         (root / name).write_bytes(content)
+
+
+def text_rows(content):
+    """The rows of a label file, stripped, by the standard library: any encoding with a mark, any known separator."""
+    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    wide = "utf-32" if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) else "utf-16"
+    text = content.decode(wide if marked else "utf-8-sig")
+    first = text.strip().splitlines()[0] if text.strip() else ""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    return [[cell.strip() for cell in row] for row in rows if row]
 
 
 def read_or_error(read, root):

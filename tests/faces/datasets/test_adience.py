@@ -145,6 +145,6 @@ def test_bad_folders_are_named(tmp_path):
     (tmp_path / "faces").mkdir()
     with pytest.raises(UserError, match="holds none"):
         adience.read(tmp_path)
-    (tmp_path / "fold_0_data.txt").write_text(HEADER)
+    (tmp_path / "fold_0_data.txt").write_text(HEADER.replace(",", "|"))
     with pytest.raises(UserError, match=r"fold_0_data\.txt: expected the columns user_id"):
         adience.read(tmp_path)

@@ -64,7 +64,7 @@ def test_unclear_rows_are_rejected(tmp_path, row, problem):
     assert "image_9.jpg" not in " ".join(table["img_path"]) and problem in rejected["reason"].tolist()[-1]
 
 
-@pytest.mark.parametrize("content", ["", "image_1.jpg\n", "image,mean,stdv,more\n", "image\tmean\tstdv\na.jpg\t4\t1\n"])
+@pytest.mark.parametrize("content", ["", "image_1.jpg\n", "image,mean,stdv,more\n", "image|mean|stdv\na.jpg|4|1\n"])
 def test_file_of_other_columns(tmp_path, content):
     (tmp_path / "train_gt.csv").write_text(content)
     with pytest.raises(UserError, match=r"train_gt\.csv: expected three columns image, mean, stdv\. Received: "):

@@ -85,10 +85,18 @@ def test_image_that_two_rows_name_has_no_label(tmp_path):
     assert rejected.to_numpy().tolist() == [["train/1.jpg", "several label rows: 2"]] * 2
 
 
+def test_table_that_a_spreadsheet_of_windows_saved(tmp_path):
+    make(tmp_path, images=["train/1.jpg"])
+    text = "file;age;gender;race;\r\ntrain\\1.jpg;20-29;Male;White;\r\n"
+    (tmp_path / "fairface_label_train.csv").write_bytes(text.encode("utf-16"))
+    table, _ = fairface.read(tmp_path)
+    assert table["img_path"].tolist() == ["train/1.jpg"] and table["age_low"].tolist() == [20]
+
+
 def test_bad_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"fairface_label_train\.csv or fairface_label_val\.csv.*none of them"):
         fairface.read(tmp_path)
-    (tmp_path / "fairface_label_val.csv").write_text("file;age;gender;race\n")
+    (tmp_path / "fairface_label_val.csv").write_text("file|age|gender|race\n")
     with pytest.raises(UserError, match=r"fairface_label_val\.csv: expected the columns file, age, gender, race"):
         fairface.read(tmp_path)
     make(tmp_path, split="val")

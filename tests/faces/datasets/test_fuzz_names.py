@@ -1,6 +1,5 @@
 """Damaged names, label files and images: an error of one line, a rejected row, or exactly what is visibly written."""
 
-import csv
 import io
 import os
 import re
@@ -16,7 +15,7 @@ from scipy.io import loadmat, savemat
 
 from faces.datasets import fgnet, imdb_clean, imdb_wiki, utkface
 from faces.ingest.tables import ingest
-from tests.faces.datasets.published_layouts import build, damage, read_or_error
+from tests.faces.datasets.published_layouts import build, damage, read_or_error, text_rows
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MANY = settings(max_examples=400, deadline=None)
@@ -194,8 +193,7 @@ def test_damaged_imdb_clean_labels(edits, kept, encoding):
     table, rejected = answer
     assert set(images) <= {*table["img_path"], *rejected["img_path"]}
     assert table["img_path"].is_unique and not set(table["img_path"]) & set(rejected["img_path"])
-    rows = list(filter(None, csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))))
-    rows = [[cell.strip() for cell in row] for row in rows]
+    rows = text_rows(content)
     said = [dict(zip(rows[0], row)) for row in rows[1:]]
     for row in table.to_dict("records"):
         assert [cells["filename"] for cells in said].count(row["img_path"].removeprefix("imdb-clean-1024/")) == 1

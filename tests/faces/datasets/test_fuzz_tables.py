@@ -1,7 +1,5 @@
 """Damaged label files and names: an error of one line, a rejected row, or exactly what the file visibly says."""
 
-import csv
-import io
 import os
 import tempfile
 import unicodedata
@@ -12,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from faces.datasets import afad, agedb, morph
-from tests.faces.datasets.published_layouts import LAYOUTS, build, check_tables, damage, read_or_error
+from tests.faces.datasets.published_layouts import LAYOUTS, build, check_tables, damage, read_or_error, text_rows
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -26,11 +24,7 @@ ENCODINGS = st.sampled_from(["utf-8"] * 8 + ["utf-8-sig", "utf-16", "utf-16-le",
 
 def label_rows(name, content):
     """The rows of a label file as dicts, by the standard library."""
-    text = content.decode("utf-8-sig")
-    first = text.strip().splitlines()[0] if text.strip() else ""
-    delimiter = "\t" if name == "adience" else ";" if name == "clap" and "," not in first else ","
-    rows = list(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
-    rows = [[cell.strip() for cell in row] for row in rows]
+    rows = text_rows(content)
     if name == "clap":  # its header may be missing
         return [dict(zip(("image", "mean", "stdv"), row)) for row in rows]
     return [dict(zip(rows[0], row)) for row in rows[1:]]

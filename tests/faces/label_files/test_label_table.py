@@ -54,6 +54,26 @@ def test_byte_order_mark_quotes_blank_lines_and_line_ends(write):
     assert table["age"][0] == 4 and np.isnan(table["age"][1])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "img_path,age,gender\na b.jpg,23.5,male\n",
+        "img_path;age;gender\na b.jpg;23,5;male\n",
+        "img_path\tage\tgender\na b.jpg\t23,5\tmale\n",
+        'img_path,age,gender\na b.jpg,"23,5",male\n',
+        " img_path , age ,gender ,, \na b.jpg,23.5,male,,\n,,,,\n",
+        "img_path,age,gender\ra b.jpg,23.5,male\r",
+        "img_path,age,gender\r\na b.jpg,23.5,male,,,\r\n",
+        "img_path,,age,gender\na b.jpg,,23.5,male\n",
+        "sep=;\nimg_path;age;gender\na b.jpg;23,5;male\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_forms_that_spreadsheets_save(write, text, encoding):
+    (row,) = read_table(write(text, encoding)).to_dict("records")
+    assert row == {"img_path": "a b.jpg", "age": 23.5, "gender": "male"}
+
+
 def test_unknown_columns_are_left_out_with_a_warning(write, caplog):
     table = read_table(write("img_path,age,camera\na.jpg,4,X100\n"))
     assert table.columns.tolist() == ["img_path", "age"]
@@ -77,7 +97,8 @@ def test_one_kind_of_label_is_enough(write, label):
         ("\n\n", "is empty|img_path"),
         ("img_path,age\n", "no row below its header"),
         ("path,age\na.jpg,4\n", "expected a column img_path.*Received: path, age"),
-        ("img_path;age\na.jpg;4\n", "comma separated.*Received: img_path;age"),
+        ("img_path|age\na.jpg|4\n", r"expected a column img_path\. Received: img_path\|age"),
+        ("img_path,age,\na.jpg,4,x\n", "line 2: 'x' is in a column without a name"),
         ("img_path,age,age\na.jpg,4,5\n", "column age is there twice"),
         ("img_path\na.jpg\n", "no label in any row"),
         ("img_path,age,gender\na.jpg,,\n", "no label in any row"),
@@ -99,7 +120,7 @@ def test_one_kind_of_label_is_enough(write, label):
         ("img_path,age\n,4\n", "line 2: img_path is empty"),
         ('img_path,age\n"a.jpg,4\n', "expected a CSV file"),
         ("img_path,age\né.jpg,4\n".encode("latin-1"), "UTF-8"),
-        ("img_path,age\na.jpg,4\n".encode("utf-16"), "UTF-8"),
+        ("img_path,age\na.jpg,4\n".encode("utf-16-le"), "line 1: a NUL byte"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "UTF-8"),
     ],
 )
@@ -135,3 +156,12 @@ def test_what_is_written_is_read_again_and_empty_columns_are_left_out(tmp_path):
         'img_path,age,gender\na.jpg,26,male\n"b, c.jpg",0.3333333333333333,\n'
     )
     pd.testing.assert_frame_equal(read_table(tmp_path / "meta" / "table.csv"), table, check_dtype=False)
+
+
+def test_names_of_strangers_come_back_and_are_no_formulas(tmp_path):
+    names = ["=1+1.jpg", "-cmd|' /C calc'!A0.jpg", "@a.jpg", " blank.jpg", "'=a.jpg", "cr\rlf.jpg", "a;=b.jpg"]
+    write_table(pd.DataFrame({"img_path": names, "age": 5.0, "identity": names}), tmp_path / "table.csv")
+    cells = (tmp_path / "table.csv").read_bytes().decode().replace(";", "\n").splitlines()
+    assert not [cell for line in cells for cell in line.split(",") if cell[:1] in "=-@" and cell]
+    read = read_table(tmp_path / "table.csv")
+    assert read["img_path"].tolist() == read["identity"].tolist() == names

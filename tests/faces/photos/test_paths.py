@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import re
 
 import pandas as pd
 import pyarrow as pa
@@ -10,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from faces.errors import UserError
+from faces.photos.estimates import error_row
 from faces.photos.paths import Picture, check_paths, list_pictures, readable_name, without_done
+from faces.photos.rows import open_rows
 
 
 def touch(folder, *names):
@@ -138,6 +141,35 @@ def test_list_of_bytes_that_are_not_utf_8_finds_the_file(tree):
     assert picture.name in names("*.jpg")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_list_of_any_encoding_and_line_end(tree, encoding, end):
+    touch(tree, "b/é ж.jpg")
+    for name, lines in (("x.csv", ["age; img_path ;;", "4;b/é ж.jpg;;", "5;a.tif"]), ("x.txt", ["b/é ж.jpg", "a.tif"])):
+        (tree / name).write_bytes(end.join([*lines, ""]).encode(encoding))
+        assert [picture.path for picture in list_pictures([name])] == ["b/é ж.jpg", "a.tif"]
+
+
+def test_paths_that_windows_wrote_are_found_and_a_backslash_in_a_name_stays(tree):
+    touch(tree, "odd\\name.jpg")
+    (tree / "list.csv").write_text("img_path\nb\\2.jpg\nodd\\name.jpg\ngone\\1.jpg\n")
+    found = [(picture.name, picture.path) for picture in list_pictures(["list.csv"])]
+    assert found == [
+        ("b\\2.jpg", "b/2.jpg"),
+        ("odd\\name.jpg", "odd\\name.jpg"),
+        ("gone\\1.jpg", "gone\\1.jpg"),
+    ]
+
+
+def test_table_of_a_prediction_is_a_list_whatever_the_names_are(tree):
+    odd = ["=1+1.jpg", "-a.jpg", "@b.jpg", " c.jpg", "'=d.jpg", "e;=f.jpg", "g\rh.jpg"]
+    with open_rows(tree / "rows.csv", "csv") as table:
+        for name in odd:
+            table.write([error_row(name, "-")])
+    assert names("rows.csv") == odd
+    assert not re.search(r"(^|[,;\r\n])[=+@-]", (tree / "rows.csv").read_text().replace('"', ""), re.MULTILINE)
+
+
 def test_parquet_list(tree):
     table = pd.DataFrame({"age": [1.0, 2, 3], "img_path": ["2.jpg", None, "ü.jpg"]})
     table.to_parquet("b/list.PARQUET")
@@ -170,6 +202,9 @@ def test_lists_are_read_while_pictures_are_asked_for(tree):
         ("columns.csv", "columns.csv needs a column img_path. Received: path, age"),
         ("blank.csv", "blank.csv needs a column img_path. Received: none"),
         ("quotes.csv", r"quotes.csv line 2: expected a CSV file"),
+        ("nul.csv", "nul.csv line 2: a NUL byte"),
+        ("nul.txt", "nul.txt line 1: a NUL byte"),
+        ("wide.csv", "wide.csv line 2: expected 1 cells, got 2"),
         ("columns.parquet", "columns.parquet needs a column img_path. Received: path"),
         ("text.parquet", "text.parquet: expected a Parquet file"),
         ("bytes.parquet", "bytes.parquet: expected a Parquet file"),
@@ -181,6 +216,9 @@ def test_unusable_path_is_refused(tree, path, message):
     (tree / "columns.csv").write_text("path,age\na.tif,1\n")
     (tree / "blank.csv").touch()
     (tree / "quotes.csv").write_text('img_path\n"a.tif\n')
+    (tree / "nul.csv").write_text("img_path\na\0.tif\n")
+    (tree / "nul.txt").write_bytes("a.tif\n".encode("utf-16-le"))
+    (tree / "wide.csv").write_text("img_path\na,b.tif\n")
     (tree / "text.parquet").write_text("img_path\n")
     pd.DataFrame({"path": ["a"]}).to_parquet("columns.parquet")
     pd.DataFrame({"img_path": [1]}).to_parquet("numbers.parquet")

@@ -53,14 +53,14 @@ def test_one_file_a_part_and_a_validation_part_from_train(tmp_path, table):
         ("img_path,part\n0.jpg,train\n", "expected the columns one of img_path"),
         ("img_path,split\n0.jpg,dev\n", "unknown split 'dev'"),
         ("img_path,split\n,train\n", "an empty img_path"),
-        ("img_path,split\n0.jpg\n", "a row without split"),
+        ("img_path,split\n0.jpg\n", "line 2: expected 2 cells, got 1"),
         ("img_path,split\na/0.jpg,train\nb/0.jpg,test\n", "a/0.jpg and b/0.jpg fit one row of the table"),
         ("img_path,split\n0.jpg,\n", "lists no image"),
         ("img_path,split\n0.jpg,train\n0.jpg,test\n", "0.jpg is listed as train and as test"),
         ("img_path,split\n", "lists no image"),
         ("", "Received: none"),
         ("img_path,split\nx.jpg,train\n", "none of its 1 names is in the table"),
-        ('img_path,split\n"0.jpg,train\n', "cannot be read as CSV"),
+        ('img_path,split\n"0.jpg,train\n', "line 2: expected a CSV file"),
     ],
 )
 def test_bad_list(tmp_path, table, text, message):
