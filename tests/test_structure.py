@@ -13,7 +13,7 @@ EMPTY_NAMES = {"utils.py", "common.py", "factory.py", "generator.py"}
 
 # What each package may import at any place, besides the standard library and itself.
 ALLOWED = {
-    "faces": {"numpy", "pandas", "scipy", "cv2", "PIL", "tqdm"},
+    "faces": {"numpy", "pandas", "scipy", "cv2", "PIL", "simplejpeg", "tqdm"},
     "keras_impl": {"faces", "keras", "numpy", "pandas", "cv2", "tqdm", "pydantic"},
     "torch_ref": {"faces", "torch", "numpy"},
 }

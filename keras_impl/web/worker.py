@@ -1,4 +1,7 @@
-"""One prediction at a time, in a thread of its own, while the server goes on answering."""
+"""One prediction at a time, in a thread of its own, while the server goes on answering.
+
+A picture that may keep its decoder busy for long is decoded elsewhere, before it is its turn to be looked at.
+"""
 
 import asyncio
 import logging
@@ -9,12 +12,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from faces.images import ImageError, read_rgb
+from faces.images import ImageError, read_rgb, takes_long
 from faces.photos.estimates import FaceEstimate
 from keras_impl.web.refusals import UNEXPECTED, Refused, busy
 
 MAX_WAITING = 8
 MAX_PIXELS = 50_000_000
+DECODED_AT_ONCE = 2  # pictures that take long; others do not wait for them
 THREAD = "prediction"  # how the name of the thread begins
 
 _log = logging.getLogger(__name__)
@@ -31,7 +35,7 @@ class PhotoWorker:
 
     def __init__(self, photos: Callable[[np.ndarray], list[FaceEstimate]], *, max_waiting: int = MAX_WAITING) -> None:
         self.photos = photos
-        self._thread = _make_thread()
+        self._thread, self._decoders = _make_threads(1), _make_threads(DECODED_AT_ONCE)
         self._places, self._taken = max_waiting + 1, 0
 
     @property
@@ -53,17 +57,24 @@ class PhotoWorker:
             raise busy()
         self._taken += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, describe, data)
+            loop = asyncio.get_running_loop()
+            if takes_long(data, max_pixels=MAX_PIXELS):
+                image = await loop.run_in_executor(self._decoders, _decode, data)
+                return await loop.run_in_executor(self._thread, self._look, describe, image)
+            return await loop.run_in_executor(self._thread, self._work, describe, data)
         finally:
             self._taken -= 1
 
     def close(self) -> None:
         """Drop what waits, without waiting for what is being looked at; a later picture starts another thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        self._thread = _make_thread()
+        for threads in (self._thread, self._decoders):
+            threads.shutdown(wait=False, cancel_futures=True)
+        self._thread, self._decoders = _make_threads(1), _make_threads(DECODED_AT_ONCE)
 
     def _work(self, describe: Callable[[np.ndarray, list[FaceEstimate]], Answer], data: bytes) -> Answer:
-        image = _decode(data)
+        return self._look(describe, _decode(data))
+
+    def _look(self, describe: Callable[[np.ndarray, list[FaceEstimate]], Answer], image: np.ndarray) -> Answer:
         try:
             return describe(image, self.photos(image))
         except Exception:  # a detector or a net may raise anything, and the next picture must find the server alive
@@ -79,8 +90,8 @@ def is_predicting(seconds: float) -> bool:
     return any(thread.is_alive() for thread in threads)
 
 
-def _make_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix=THREAD)
+def _make_threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix=THREAD)
 
 
 def _decode(data: bytes) -> np.ndarray:
