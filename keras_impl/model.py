@@ -76,6 +76,12 @@ class FaceModel(keras.Model):
     def image_size(self) -> int:
         return self.backbone.input_shape[1]
 
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Names of the data sets of its training, which a newer version may know better."""
+        names = self.provenance.get("db") or ()
+        return (names,) if isinstance(names, str) else tuple(names)
+
     def build(self, input_shape: tuple | None = None) -> None:
         features = self.backbone.output_shape
         for part in (self.age_head, self.gender_head, self.dropout):

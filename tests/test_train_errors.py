@@ -255,7 +255,7 @@ def text(path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (keras_model, "is a Keras model, but not a checkpoint of this program"),
+        (keras_model, "it is a Keras model, but not a checkpoint of this program"),
         (archive, "is not a checkpoint that this version can load"),
         (text, "is not a .keras checkpoint of this program"),
     ],

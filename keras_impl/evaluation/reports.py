@@ -27,7 +27,6 @@ from keras_impl.input.face_data import (
     SPLIT_KEYS,
     FaceData,
     crop_geometry,
-    db_names,
     divide,
     first_rows,
     group_edges,
@@ -220,13 +219,11 @@ def _short_names(checkpoints):
 def own_division(model: FaceModel, rows: Rows) -> dict[str, Any]:
     """How the training divided a data set: SPLIT_KEYS that the checkpoint remembers; {} for a data set it never saw."""
     provenance = model.provenance
-    trained_on = provenance.get("db", ())
-    trained_on = [trained_on] if isinstance(trained_on, str) else list(trained_on)
-    if rows.db not in trained_on or not _is_own_csv(provenance, rows):
+    if rows.db not in model.trained_on or not _is_own_csv(provenance, rows):
         return {}
     own = {key: provenance[key] for key in SPLIT_KEYS if key in provenance}
     if not isinstance(own.get("protocol", ""), str):
-        own["protocol"] = own["protocol"][trained_on.index(rows.db)]
+        own["protocol"] = own["protocol"][model.trained_on.index(rows.db)]
     return own
 
 
@@ -249,7 +246,7 @@ def _common_part(models, data, rows):
         hint = ": --split unseen takes what none was trained on" if several else ". Choose another with --split."
         raise UserError(f"The {rows.split} part of {rows.db} is empty{several}{hint}")
     for name, model in models.items():
-        if related := set(DATASETS[rows.db].same_pictures) & set(db_names(model.provenance.get("db") or "sample")):
+        if related := set(DATASETS[rows.db].same_pictures) & set(model.trained_on):
             _log.warning("%s was trained on %s, which shows the same pictures.", name, related.pop())
     return first_rows(table, rows.limit)
 

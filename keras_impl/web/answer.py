@@ -36,12 +36,10 @@ class ModelFacts:
     def of(cls, photos: PhotoPredictor) -> Self:
         """The facts of a predictor's model."""
         model = photos.predictor.model
-        names = model.provenance.get("db") or ()
-        names = (names,) if isinstance(names, str) else tuple(names)
-        known = [DATASETS[name] for name in names if name in DATASETS]
+        known = [DATASETS[name] for name in model.trained_on if name in DATASETS]
         return cls(
             name=str(model.provenance.get("backbone") or model.name),
-            trained_on=tuple(DATASETS[name].title if name in DATASETS else name for name in names),
+            trained_on=tuple(DATASETS[name].title if name in DATASETS else name for name in model.trained_on),
             licences=tuple(dict.fromkeys(data_set.licence for data_set in known)),
             min_age=int(photos.min_age) if "age_distribution" in photos.predictor.output_keys else None,
             interval=photos.interval_kind,

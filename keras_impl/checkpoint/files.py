@@ -1,16 +1,22 @@
 """Checkpoints: one uncompiled `.keras` file a model, written whole or not at all."""
 
+import contextlib
+import math
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 
 from faces.errors import UserError, first_line
 from faces.files import replacing, temporary
+from keras_impl.checkpoint.archive import BadCheckpoint, read_config
+from keras_impl.checkpoint.facts import MOST_SIDE, check_facts
 from keras_impl.model import FaceModel
 
 COPIED_BYTES = 1 << 20  # at once
+MOST_WORDS = 300  # characters of a reason: Keras may quote a whole configuration
 
 
 class CheckpointWriter:
@@ -55,10 +61,10 @@ def _compress(source, target):
 
 
 def load_model(path: str | Path) -> FaceModel:
-    """The FaceModel of a checkpoint.
+    """The FaceModel of a checkpoint, which may come from a stranger.
 
     Raises:
-        UserError: no such file, or a file that another program wrote.
+        UserError: no such file, or one that this version did not write or cannot use; the message names it.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,15 +72,52 @@ def load_model(path: str | Path) -> FaceModel:
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a .keras checkpoint of this program.")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except UserError:
-        raise
+        return _load(path)
     except Exception as error:  # Keras raises many types for a file it cannot rebuild; each means the same to a user.
-        reason = first_line(error)
-        raise UserError(f"{path} is not a checkpoint that this version can load: {reason}") from error
-    if not isinstance(model, FaceModel):
-        raise UserError(f"{path} is a Keras model, but not a checkpoint of this program ({type(model).__name__}).")
+        raise UserError(f"{path} is not a checkpoint that this version can load: {_reason(error)}") from error
+
+
+def _load(path: Path) -> FaceModel:
+    config, numbers = read_config(path)
+    check_facts(config)
+    with _at_most(numbers):
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    _check_shapes(model)
     return model
+
+
+def _reason(error: Exception) -> str:
+    """What an error says first, or what Keras tells of the error behind it."""
+    _, mark, behind = str(error).rpartition("Exception encountered: ")
+    text = first_line(ValueError(behind)) if mark else first_line(error)
+    return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}..."
+
+
+def _check_shapes(model: FaceModel) -> None:
+    images, features = model.backbone.input_shape, model.backbone.output_shape
+    if not (len(images) == 4 and images[1] == images[2] and images[3] == 3 and len(features) == 2):
+        raise BadCheckpoint(f"its net makes {features} of {images}, not features of square RGB images")
+    if images[1] is None or images[1] > MOST_SIDE:
+        raise BadCheckpoint(f"its net takes images {images[1]} pixels wide, at most {MOST_SIDE} are expected")
+
+
+@contextlib.contextmanager
+def _at_most(numbers: int) -> Iterator[None]:
+    """Layers make no more numbers than the file has for them: a word of a configuration could ask for any memory."""
+    add_weight, left = keras.layers.Layer.add_weight, numbers
+
+    def add(layer: keras.layers.Layer, shape: tuple | int | None = None, *arguments, **options):
+        nonlocal left
+        left -= math.prod((shape,) if isinstance(shape, int) else shape or ())
+        if left < 0:
+            raise BadCheckpoint(f"its net needs more than the {numbers:,} numbers of its weights")
+        return add_weight(layer, shape, *arguments, **options)
+
+    keras.layers.Layer.add_weight = add
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = add_weight
 
 
 def _in_float32(config):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from faces.errors import UserError
-from keras_impl.checkpoint import CheckpointWriter, load_model, save_model
+from keras_impl.checkpoint.files import CheckpointWriter, load_model, save_model
 from tests.keras_impl.small_models import assert_same, noise_faces, normalised_model, predict, train_a_step
 
-SHIPPED = Path(__file__).resolve().parents[2] / "pretrained" / "face_age_gender.keras"
+SHIPPED = Path(__file__).resolve().parents[3] / "pretrained" / "face_age_gender.keras"
 
 
 def test_shipped_model_predicts_what_it_did():
