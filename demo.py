@@ -27,7 +27,7 @@ from faces.video.webcam import Window, require_display, watch
 _log = logging.getLogger(__name__)
 # The defaults of options that one mode alone knows.
 VIDEO = {"every": 1}
-WEB = {"host": "127.0.0.1", "port": 7860, "max_upload_mb": 20, "open_browser": False}
+WEB = {"host": "127.0.0.1", "port": 7860, "max_upload_mb": 20, "open_browser": False, "trusted_proxy": None}
 
 
 def main(arguments=None):
@@ -70,6 +70,9 @@ def _parse(arguments):
     web.add_argument("--host", help="address to listen on; default: 127.0.0.1, this computer only")
     web.add_argument("--port", type=int, help="default: 7860")
     web.add_argument("--max_upload_mb", type=float, help="refuse larger pictures; default: 20")
+    web.add_argument(
+        "--trusted_proxy", metavar="ADDRESS", help="take this proxy's word (X-Forwarded-For) for who sends a picture"
+    )
     web.add_argument("--open_browser", action="store_true", help="open the page in a browser")
     return parser.parse_args(arguments)
 

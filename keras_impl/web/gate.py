@@ -4,19 +4,22 @@ import asyncio
 import ipaddress
 import logging
 import socket
+from collections import Counter
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from keras_impl.web.bodies import FORM_ROOM, Bodies, client_of
 from keras_impl.web.refusals import UNEXPECTED, Refused, busy, refusal_response, too_large
+from keras_impl.web.worker import MAX_WAITING
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 WILDCARDS = ("0.0.0.0", "::")
 
-FORM_ROOM = 8_192  # bytes of a multipart body around its picture
-MAX_BODIES = 24  # bodies that are received at the same time; each may hold a whole picture
-BODY_SECONDS = 60
+# Pictures of one client that are looked at or wait for it; others always find a place.
+CLIENT_PICTURES = max(1, 2 * (MAX_WAITING + 1) // 3)
+LAST_STEP_SECONDS = 1
 
 _log = logging.getLogger(__name__)
 
@@ -52,30 +55,63 @@ class Gate:
 
     def __init__(self, app: ASGIApp, *, host: str, max_bytes: int) -> None:
         self.app, self.host, self.max_bytes = app, host, max_bytes
-        self._bodies = 0
+        self._bodies, self._pictures = Bodies(max_bytes), Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a refused request, or hand it on with a limit on its body."""
+        """Answer a refused request, or hand it on; one with a body when all of it is there."""
         if scope["type"] == "http":
             await self._answer(scope, receive, _with_headers(send))
         else:
             await self.app(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, bodies = Headers(scope=scope), int(scope["method"] == "POST")
+        headers, client = Headers(scope=scope), client_of(scope)
         try:
             self._check_sender(headers)
             self._check_length(headers)
-            if bodies and self._bodies >= MAX_BODIES:
-                raise busy()
         except Refused as refusal:
             await refusal_response(refusal)(scope, receive, send)
             return
-        self._bodies += bodies
+        if scope["method"] != "POST":
+            await self._ask(scope, receive, send)
+            return
         try:
-            await self._ask(scope, self._limited(receive), send)
+            body = await self._read(receive, client)
+        except Refused as refusal:  # the application says it in its own way, as a page or to a program
+            await self._ask(scope, _refuse(refusal), send)
+            return
+        except asyncio.CancelledError:  # the server ends
+            await _tell_end(scope, receive, send)
+            return
+        if body is not None:
+            self._pictures[client] += 1
+            try:
+                await self._ask_while_connected(scope, body, receive, send)
+            finally:
+                self._pictures[client] -= 1
+                self._pictures += Counter()  # forget who has none
+
+    async def _read(self, receive: Receive, client: str) -> list[bytes] | None:
+        body = await self._bodies.read(receive, client)
+        if body is not None and self._pictures[client] >= CLIENT_PICTURES:
+            raise busy()
+        return body
+
+    async def _ask_while_connected(self, scope: Scope, body: list[bytes], receive: Receive, send: Send) -> None:
+        """Hand a request on with its body, and drop it where nobody waits for the answer any more."""
+        gone = asyncio.ensure_future(receive())  # after its body nothing comes but the end of the connection
+        task = asyncio.create_task(self._ask(scope, _replay(body, gone), send))
+        try:
+            await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                # The end of an answer looks like the end of a connection, and its sender has a last step to take.
+                await asyncio.wait([task], timeout=LAST_STEP_SECONDS)
+        except asyncio.CancelledError:  # the server ends, and tells it below
+            pass
         finally:
-            self._bodies -= bodies
+            for each in (task, gone):
+                each.cancel()
+            await asyncio.wait([task, gone])
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on; an unexpected error is answered in a sentence, and told in full to the log only."""
@@ -90,7 +126,7 @@ class Gate:
             await self.app(scope, receive, send_and_see)
         except asyncio.CancelledError:  # the server ends
             if not started:
-                await refusal_response(Refused(503, "The program is ending."))(scope, receive, send)
+                await _tell_end(scope, receive, send)
         except Exception:
             _log.exception("A request failed.")
             if not started:
@@ -112,28 +148,31 @@ class Gate:
         if int(length) > self.max_bytes + FORM_ROOM:
             raise too_large(self.max_bytes)
 
-    def _limited(self, receive: Receive) -> Receive:
-        """`receive` that ends a body which is too long, or takes too long to come."""
-        received: int | None = 0
-        end = asyncio.get_running_loop().time() + BODY_SECONDS
 
-        async def receive_limited() -> Message:
-            nonlocal received
-            if received is None:  # the body is complete, and whoever waits now waits for the end of the connection
-                return await receive()
-            try:
-                async with asyncio.timeout_at(end):
-                    message = await receive()
-            except TimeoutError:
-                raise Refused(408, "The request took too long to arrive.") from None
-            received += len(message.get("body", b""))
-            if received > self.max_bytes + FORM_ROOM:
-                raise too_large(self.max_bytes)
-            if not message.get("more_body"):
-                received = None
-            return message
+async def _tell_end(scope: Scope, receive: Receive, send: Send) -> None:
+    await refusal_response(Refused(503, "The program is ending."))(scope, receive, send)
 
-        return receive_limited
+
+def _refuse(refusal: Refused) -> Receive:
+    """`receive` of a body that is refused."""
+
+    async def receive() -> Message:
+        raise refusal
+
+    return receive
+
+
+def _replay(body: list[bytes], gone: asyncio.Future[Message]) -> Receive:
+    """`receive` of a body that is there; whoever asks once more waits for the end of the connection."""
+    waiting = body[::-1]
+
+    async def receive() -> Message:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": bool(waiting)}
+        await asyncio.wait([gone])
+        return {"type": "http.disconnect"}
+
+    return receive
 
 
 def is_own_name(header: str, host: str) -> bool:

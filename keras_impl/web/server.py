@@ -1,5 +1,6 @@
 """Start and stop the local server; nothing heavy is imported before its arguments are checked."""
 
+import ipaddress
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ def serve(
     margin: float | None = None,
     min_confidence: float = 0.9,
     open_browser: bool = False,
+    trusted_proxy: str | None = None,
 ) -> None:
     """Serve the web page and the HTTP endpoint until Ctrl-C or SIGTERM.
 
@@ -45,13 +47,16 @@ def serve(
         margin: see `keras_impl.photos.PhotoPredictor`.
         min_confidence: see `keras_impl.photos.PhotoPredictor`.
         open_browser: show the page in the user's browser.
+        trusted_proxy: address of the proxy whose word on who asks (X-Forwarded-For) is taken: every client has its
+            share of the server. None takes nobody's word, and what comes through a proxy is one client.
 
     Raises:
-        UserError: the port is taken or the address is none of this computer, an impossible limit, or what
+        UserError: the port is taken or the address is none of this computer, an impossible limit or proxy, or what
             `PhotoPredictor.load` and the detector refuse.
     """
     if not 0 < max_upload_mb <= 1000:
         raise UserError(f"The largest upload must be above 0 and at most 1000 MB. Received: {max_upload_mb}")
+    _check_proxy(trusted_proxy)
     with _exiting_on_sigterm(), _listen(host, port) as listener:
         photos = _load_photos(checkpoint, detector=detector, margin=margin, min_confidence=min_confidence)
         from keras_impl.web.app import build_app
@@ -61,7 +66,7 @@ def serve(
         print(f"Open {address} in a browser. Ctrl-C ends the program.", flush=True)
         if open_browser:
             webbrowser.open(address)
-        _run(app, listener)
+        _run(app, listener, trusted_proxy)
 
 
 def _load_photos(checkpoint: str | Path, **options: str | float | None) -> "PhotoPredictor":
@@ -89,12 +94,20 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UserError(f"Cannot listen at {host} port {port}: {error.strerror or error}. Try another port.") from error
 
 
+def _check_proxy(address: str | None) -> None:
+    try:
+        if address is not None:
+            ipaddress.ip_address(address)
+    except ValueError:
+        raise UserError(f"The trusted proxy must be one IP address. Received: {address}") from None
+
+
 def _address(host: str, port: int) -> str:
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/"
 
 
-def _run(app: "FastAPI", listener: socket.socket) -> None:
+def _run(app: "FastAPI", listener: socket.socket, trusted_proxy: str | None) -> None:
     import uvicorn
 
     from keras_impl.web.connection import Connection
@@ -106,7 +119,8 @@ def _run(app: "FastAPI", listener: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=trusted_proxy is not None,
+        forwarded_allow_ips=trusted_proxy,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     with _ending_at_once():
