@@ -194,10 +194,8 @@ def test_options_of_the_web_page_reach_it(monkeypatch):
     assert demo.main(["--web"]) is None
     assert given == {"checkpoint": SHIPPED_CHECKPOINT, **demo.WEB, **common}
     assert {name: takes.parameters[name].default for name in {**demo.WEB, **common}} == {**demo.WEB, **common}
-    demo.main(
-        ["--web", "--host", "::1", "--port", "0", "--max_upload_mb", "2.5", "--open_browser", "--margin", "0.2"]
-        + ["--trusted_proxy", "10.0.0.1"]
-    )
+    arguments = "--host ::1 --port 0 --max_upload_mb 2.5 --open_browser --margin 0.2 --trusted_proxy 10.0.0.1"
+    demo.main(["--web", *arguments.split()])
     changed = {"host": "::1", "port": 0, "max_upload_mb": 2.5, "open_browser": True, "margin": 0.2}
     changed["trusted_proxy"] = "10.0.0.1"
     assert given == {"checkpoint": SHIPPED_CHECKPOINT, **common, **changed}

@@ -10,10 +10,7 @@ import stat
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import h5py
+from typing import Any
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 # The largest configuration of a net that the program knows, EfficientNetB7's, takes 0.6 MB.
@@ -124,7 +121,7 @@ def _count_numbers(weights: bytes) -> int:
     return numbers
 
 
-def _check_array(dataset: "h5py.Dataset") -> None:
+def _check_array(dataset: Any) -> None:
     if dataset.external or dataset.is_virtual:
         raise BadCheckpoint(f"its weights {dataset.name} lie in another file")
     packed = dataset.chunks is not None or dataset.shape is None or dataset.dtype.kind not in "fiubV"
@@ -132,7 +129,7 @@ def _check_array(dataset: "h5py.Dataset") -> None:
         raise BadCheckpoint(f"its weights {dataset.name} are no plain array")
 
 
-def _datasets(file: "h5py.File") -> Iterator["h5py.Dataset"]:
+def _datasets(file: Any) -> Iterator[Any]:
     """All arrays of the file; a link that leads elsewhere, or groups without end, are refused."""
     import h5py
 
