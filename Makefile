@@ -3,6 +3,7 @@
 #: make test-all                                       the slow tests too
 #: make test-jax                                       install jax too, then run the parity tests and train.py under it
 #: make bench-venv                                     .venv-bench with what benchmarks/training.py compares with
+#: make mutants [SAMPLE=100 SEED=0 MUTANTS="--only losses"]   how many changed formulas the tests notice; takes hours
 #: make lint                                           code style and types
 #: make clean                                          remove .venv and caches; data/ and runs/ stay
 #: A fresh machine needs Python 3.11 or 3.12 only; choose one with PYTHON=/path/to/python3.
@@ -13,7 +14,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all test-jax bench-venv parity-torch lint clean
+.PHONY: help train test test-all test-jax bench-venv parity-torch mutants lint clean
 
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +40,12 @@ parity-torch: $(VENV)/.installed-dev
 test-jax: $(VENV)/.installed-jax
 	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) -m pytest parity_tests -m "not backbone and not slow"
 	$(RUN) -m pytest tests/test_train_backends.py tests/keras_impl/input/test_device_augment.py -m ""
+
+SAMPLE ?= 100
+SEED ?= 0
+MUTANTS ?=
+mutants: $(VENV)/.installed-dev
+	$(RUN) -m parity_tests.mutants --sample $(SAMPLE) --seed $(SEED) $(MUTANTS)
 
 bench-venv: $(VENV)-bench/.installed
 

@@ -154,10 +154,11 @@ class Labels:
         known = ~torch.isnan(self.age)
         exact, either_end = known[:, 0], known[:, 2] | known[:, 3]
         weight = torch.tensor(weight, dtype=torch.float64)
-        self.weights = {
-            "age": weight * (exact | either_end if "age_low" in needs else exact) * age_weights(age[:, 0], **weighting),
-            "gender": weight * (self.gender >= 0),
-        }
+        age_weight = (
+            weight * (exact | either_end if "age_low" in needs else exact) * age_weights(age[:, 0], **weighting)
+        )
+        weights = {"age": age_weight, "gender": weight * (self.gender >= 0)}
+        self.weights = {name: each / each[each > 0].mean() for name, each in weights.items()}
 
 
 def sample_losses(twin, outputs, labels, rows, params, progress):
@@ -182,7 +183,7 @@ def sample_losses(twin, outputs, labels, rows, params, progress):
 
 def batch_loss(twin, images, labels, rows, partners, share, *, params, factors, progress):
     """The training loss of a batch: mixup's losses (Zhang et al., ICLR 2018) of the faces whose two labels are known,
-    averaged with their weights.
+    each times its own weight, averaged over the number of these faces.
 
     Args:
         images: (B, 3, S, S) mixed.
@@ -195,9 +196,10 @@ def batch_loss(twin, images, labels, rows, partners, share, *, params, factors, 
     share = torch.tensor(share, dtype=torch.float64)
     total = 0.0
     for name, factor in factors.items():
-        weight = labels.weights[name][rows] * (labels.weights[name][partners] > 0)
-        values = share * own[name] + (1 - share) * other[name]
-        total = total + factor * (weight * values).sum() / weight.sum()
+        weight, its_weight = (labels.weights[name][each] for each in (rows, partners))
+        known = (weight > 0) & (its_weight > 0)
+        values = share * weight * own[name] + (1 - share) * its_weight * other[name]
+        total = total + factor * values[known].mean()
     return total
 
 
