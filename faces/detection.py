@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from faces.boxes import is_in_picture
+from faces.detectors.cascade import load_cascade
 from faces.errors import UserError, one_line
 from faces.images import check_rgb
 
@@ -90,10 +91,9 @@ def _rescale(face, scale):
 @cache
 def _load_mtcnn():
     try:
-        from mtcnn import MTCNN
+        return load_cascade()
     except ImportError as error:
         raise UserError(f"The detector mtcnn needs the package mtcnn: pip install mtcnn==1.0.0 ({error})") from error
-    return MTCNN(device="CPU:0")
 
 
 def _detect_mtcnn(image):

@@ -1,6 +1,7 @@
 """Face boxes and labels drawn into a picture."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -96,6 +97,12 @@ def _overlap(first, second):
     return first[0] <= second[2] and second[0] <= first[2] and first[1] <= second[3] and second[1] <= first[3]
 
 
+@cache
+def _font(points):
+    """Reading it takes longer than all else of a label."""
+    return ImageFont.load_default(points)
+
+
 def _padding(points):
     return max(2, int(points) // 4)
 
@@ -109,9 +116,9 @@ def _fit(canvas, size, box_width, label):
     legible = min(0.7, max(MIN_FONT, max(size) // 90) / largest)
     # A label may leave its box rather than become hard to read, but never the picture.
     for text, room, smallest in ((label, near, 0.8), (broken, near, legible), (broken, size[0], 0.0)):
-        font = ImageFont.load_default(largest)
+        font = _font(largest)
         width = canvas.multiline_textbbox((0, 0), text, font=font)[2] + 2 * _padding(largest)
         points = min(largest, int(largest * room / width))
         if points >= max(MIN_FONT, smallest * largest):
-            return text, ImageFont.load_default(points)
-    return broken, ImageFont.load_default(MIN_FONT)
+            return text, _font(points)
+    return broken, _font(MIN_FONT)
