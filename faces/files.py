@@ -10,6 +10,7 @@ What grows while somebody may already read it is written in place instead, under
 """
 
 import contextlib
+import ctypes
 import itertools
 import json
 import math
@@ -19,6 +20,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +32,17 @@ if TYPE_CHECKING:
 
 # A writer of another host cannot be asked whether it lives; after a day without a write it does not.
 FOREIGN_SECONDS = 86_400
+START_MARGIN = 3600  # seconds that the clock may have been set by, while a part of unknown start was written
+COMPLETE = "complete"  # the mark in the folder of several files: all are there, and being moved
+FEW_ENTRIES = 256  # a folder of more, which may hold a million images, is looked through once a process
 _HOST = re.sub(r"[^\w-]", "_", socket.gethostname(), flags=re.ASCII)[:32]
-_PART = re.compile(r"\..*\.(?P<host>[\w-]+)-(?P<pid>\d{1,9})-\d+\.part(\..*)?", re.DOTALL | re.ASCII)
+# Without the start, as earlier versions named them, another process may have taken the number since.
+_PART = re.compile(
+    r"\..*\.(?P<host>[\w-]+)-(?P<pid>\d{1,9})-\d+(\.s(?P<start>\d+))?\.part(\..*)?", re.DOTALL | re.ASCII
+)
 _numbers = itertools.count()
 _own_parts: set[str] = set()
-_cleaned: set[str] = set()
+_cleaned: dict[str, int] = {}  # folder: entries that it had
 
 
 @contextlib.contextmanager
@@ -66,7 +74,8 @@ def replacing_several(path: str | Path, what: str = "The file") -> Iterator[Path
     """The path to write to instead of `path`; beside it other files, or at it a folder, may be written.
 
     When the block ends without an error, all that lies beside that path is moved to the folder of `path`, where it
-    replaces what has the same names: all of it or nothing.
+    replaces what has the same names: all of it or nothing. A folder changes in one step. Of several files, a process
+    killed in that moment may have moved some; the next one that writes there, or `remove_leftovers`, moves the rest.
 
     Raises:
         UserError: it cannot be written. What was there stays, as after any other error.
@@ -81,19 +90,18 @@ def replacing_several(path: str | Path, what: str = "The file") -> Iterator[Path
             for part in place.rglob("*"):
                 if part.is_file():
                     _bring_to_disk(part)
-            _move_all(sorted(place.iterdir()), target.parent, work / "old")
+            _move_all(work, target.parent)
 
 
 @contextlib.contextmanager
 def temporary(path: str | Path) -> Iterator[Path]:
     """A free hidden name beside `path` with the same suffix; a file or folder there is removed at the end."""
     path = Path(path)
-    if str(path.parent) not in _cleaned:  # once: a folder may hold a million images
-        _cleaned.add(str(path.parent))
-        remove_leftovers(path.parent)
+    if _cleaned.get(str(path.parent), 0) <= FEW_ENTRIES:
+        _cleaned[str(path.parent)] = remove_leftovers(path.parent)
     suffix = path.suffix if len(path.suffix) < 16 else ""
     # A name may have 255 bytes, and an image may use them up.
-    part = path.with_name(f".{path.stem[:32]}.{_HOST}-{os.getpid()}-{next(_numbers)}.part{suffix}")
+    part = path.with_name(f".{path.stem[:32]}.{_HOST}-{os.getpid()}-{next(_numbers)}.s{_start()}.part{suffix}")
     _own_parts.add(part.name)
     try:
         yield part
@@ -102,13 +110,29 @@ def temporary(path: str | Path) -> Iterator[Path]:
         _own_parts.discard(part.name)
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove the half files that dead writers left in a folder, and none of a writer that lives."""
+def remove_leftovers(folder: str | Path) -> int:
+    """Remove the half files that dead writers left in a folder, and none of a writer that lives.
+
+    Several files that were complete, and of which a killed writer had moved some, are all moved.
+
+    Returns:
+        How many entries the folder had.
+    """
+    count = 0
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
+            count += 1
             match = _PART.fullmatch(entry.name)
-            if match and not _is_written(entry, match["host"], int(match["pid"])):
+            if match and not _is_written(entry, match):
+                _finish_moves(Path(entry.path))
                 _remove(Path(entry.path))
+    return count
+
+
+def move_finished(part: str | Path, path: str | Path) -> None:
+    """Give a file that was written in place under another name of its folder the name that it is to have."""
+    _bring_to_disk(part)
+    os.replace(part, path)
 
 
 @contextlib.contextmanager
@@ -219,19 +243,23 @@ def _bring_to_disk(file):
         os.close(descriptor)
 
 
-def _move_all(parts, folder, aside):
-    """Move files, or one folder, into `folder`, where they replace what has their names: all of them or none.
+def _move_all(work, folder):
+    """Move the files, or the one folder, in `work/new` to `folder`, where they replace what has their names.
 
-    Several parts are an OpenVINO model, the .bin before the .xml that needs it; the old .xml goes first, so that a
-    process killed here leaves no graph with the weights of another.
-
-    Args:
-        aside: folder to make for what is replaced.
+    One file or folder is there in one step. Several are an OpenVINO model, the .bin before the .xml that needs it; the
+    old .xml goes first, so that nobody reads a graph with the weights of another. A process killed between two steps
+    leaves the mark, and the next one that writes there does the rest; after an error, all is as before.
     """
+    parts, aside = sorted((work / "new").iterdir()), work / "old"
     targets = [folder / part.name for part in parts]
     if len(parts) == 1 and not targets[0].is_dir():
         return os.replace(parts[0], targets[0])
+    if len(parts) == 1 and _exchange(parts[0], targets[0]):
+        return None
     aside.mkdir()
+    mark = work / COMPLETE
+    mark.touch()
+    _bring_to_disk(mark)
     moved = []
     try:
         for target in reversed(targets):
@@ -241,12 +269,40 @@ def _move_all(parts, folder, aside):
             os.rename(part, target)
             moved.append(target)
     except OSError:
-        for target in moved:
-            target.unlink()
-        for target in targets:
+        for part, target in zip(parts, targets, strict=True):
+            if target in moved:
+                os.rename(target, part)
             with contextlib.suppress(FileNotFoundError):
                 os.replace(aside / target.name, target)
+        mark.unlink()
         raise
+    return None
+
+
+def _finish_moves(work):
+    """What `_move_all` of a killed process had left to do, if it had begun."""
+    if not (work / COMPLETE).is_file():
+        return
+    with contextlib.suppress(FileNotFoundError):  # another process has found it too
+        parts = sorted((work / "new").iterdir())
+        for part in reversed(parts):
+            if (work.parent / part.name).exists():
+                os.rename(work.parent / part.name, work / "old" / part.name)
+        for part in parts:
+            os.rename(part, work.parent / part.name)
+
+
+def _exchange(part, target):
+    """Have two folders change places in one step; False where the system or the disk cannot, and nothing is done.
+
+    What was at `target` is at `part` then.
+    """
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # no Linux
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename(here, os.fsencode(part), here, os.fsencode(target), exchange) == 0
 
 
 def _remove(part):
@@ -257,8 +313,9 @@ def _remove(part):
             os.unlink(part)
 
 
-def _is_written(entry, host, pid):
-    """Whether a part may still have a writer that lives."""
+def _is_written(entry, match):
+    """Whether a part, by its name as _PART has it, may still have a writer that lives."""
+    host, pid, start = match["host"], int(match["pid"]), match["start"]
     if host != _HOST:
         return time.time() - entry.stat(follow_symlinks=False).st_mtime < FOREIGN_SECONDS
     if pid == os.getpid():  # in a container, every run may have the same number
@@ -270,5 +327,29 @@ def _is_written(entry, host, pid):
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    ticks = _start_of(pid)
+    if ticks is None or start == str(ticks):
         return True
-    return True
+    # Another process has the number now. A clock that was set meanwhile must not make a writer of it.
+    began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    margin = START_MARGIN if start is None else 1
+    return entry.stat(follow_symlinks=False).st_ctime > began - margin
+
+
+def _start_of(pid):
+    """When a living process began, in ticks since the machine did; None where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+@cache
+def _start_of_own(pid):
+    return _start_of(pid) or 0
+
+
+def _start():
+    """`_start_of` this process, a fork of another perhaps; 0 where the system does not tell."""
+    return _start_of_own(os.getpid())

@@ -20,6 +20,7 @@ ALLOWED = {
 # What only the named modules may import, and only inside a function: heavy, optional, or owned by one place.
 LAZY = {
     ("faces", "mtcnn"): {"detectors/cascade"},
+    ("faces", "av"): {"video/recording"},
     ("faces", "matplotlib"): {"report"},
     ("faces", "pyarrow"): {"photos/paths", "photos/row_formats"},
     ("keras_impl", "tensorflow"): {"input/tf_data", "input/augment", "layers", "devices", "export"},

@@ -1,7 +1,11 @@
 """The marked copy of a film and the table of its faces, written frame by frame as MP4 and CSV."""
 
 import csv
+import errno
+import os
 from collections.abc import Sequence
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
@@ -9,22 +13,27 @@ import cv2
 import numpy as np
 
 from faces.errors import UserError
-from faces.files import make_folder, writing
+from faces.files import make_folder, move_finished, writing
 from faces.photos.estimates import ROW_COLUMNS, FaceEstimate, estimate_row
-from faces.video.frames import quiet_opencv
 from faces.video.marking import marked_size
 
 FACE_COLUMNS = tuple(name for name in ROW_COLUMNS if name not in ("img_path", "face", "error"))
 COLUMNS = ("frame", "time_s", "track", *FACE_COLUMNS)
-CODEC = "mp4v"  # MPEG-4 part 2: the only codec for MP4 in every build of OpenCV
-# Its clock has 65535 ticks a second, which OpenCV has tick 1000 times a frame unless the rate is a rounder one.
+CODEC = "mpeg4"  # MPEG-4 part 2, which needs no licence and which every player has
+# Its clock has 65535 ticks a second at most.
 EXACT_FPS = 65.0
+# Each frame is in the file, and can be played, as soon as it is written; at the end it becomes an ordinary MP4.
+FRAGMENTED = {"movflags": "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
 
 
 class VideoRecorder:
     """Writes frames with their faces marked as `<name>_faces.mp4`, and the faces as `<name>_faces.csv`.
 
-    A context manager: on leaving it, also by an error or Ctrl-C, the video is completed and can be played; without a
+    Until they are complete they are called `<name>_faces.part.mp4` and `<name>_faces.part.csv`, and what was there
+    under the final names stays. Whatever ends the program, those two can be played and read, up to the last frame or
+    two.
+
+    A context manager: on leaving it, also by an error or Ctrl-C, the video is completed and gets its name; without a
     frame, both files are removed. They have the size that `faces.video.marking.mark_faces` gives them; a row or
     column is added to odd sizes, which the codec does not have. There is no sound.
 
@@ -34,7 +43,7 @@ class VideoRecorder:
         size: (width, height) of the frames before they are marked.
         fps: frames a second.
         source: a file that must not be written over, that of the frames.
-        codec: four letters, as OpenCV knows them.
+        codec: its name in FFmpeg.
 
     Attributes:
         frames: number of frames in the video.
@@ -43,7 +52,7 @@ class VideoRecorder:
         table: the table.
 
     Raises:
-        UserError: the files cannot be written, OpenCV lacks the codec, or the finished video cannot be read back.
+        UserError: the files cannot be written, FFmpeg lacks the codec, or the finished video cannot be read back.
     """
 
     def __init__(
@@ -57,30 +66,51 @@ class VideoRecorder:
         codec: str = CODEC,
     ) -> None:
         self.path, self.table = Path(folder) / f"{name}_faces.mp4", Path(folder) / f"{name}_faces.csv"
+        self._path_part, self._table_part = unfinished(self.path), unfinished(self.table)
         self.frames, self.fps = 0, fps if fps <= EXACT_FPS else round(fps, 2)
         self._written, self._last = 0, None
-        if source is not None and any(path.exists() and path.samefile(source) for path in (self.path, self.table)):
+        files = (self.path, self.table, self._path_part, self._table_part)
+        if source is not None and any(path.exists() and path.samefile(source) for path in files):
             raise UserError(f"{self.path} would be written over the video itself. Expected another --output_dir")
         make_folder(folder)
-        with writing(self.path):
-            self.path.open("wb").close()
-        with writing(self.table):
-            self._file = self.table.open("w", newline="", encoding="utf-8")
+        for path in (self.path, self.table):
+            with writing(path):
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with writing(self._table_part):
+            self._file = self._table_part.open("w", newline="", encoding="utf-8")
         self._rows = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-        self._rows.writeheader()
-        self._open_video(size, codec)
+        try:
+            with writing(self._table_part):
+                self._rows.writeheader()
+                self._file.flush()
+            self._open_video(size, codec)
+        except BaseException:
+            self._file.close()
+            self._remove_parts()
+            raise
 
     def _open_video(self, size, codec):
-        quiet_opencv()
-        width, height = marked_size(size)
-        size = width + width % 2, height + height % 2
-        self._video = cv2.VideoWriter(str(self.path.resolve()), cv2.VideoWriter.fourcc(*codec), self.fps, size)
-        if not self._video.isOpened():
-            self._close()
+        import av  # half a second, which `--help` need not wait for
+
+        av.logging.set_level(av.logging.PANIC)
+        width, height = (side + side % 2 for side in marked_size(size))
+        digits = 1000 if self.fps <= EXACT_FPS else 100
+        with _writing(self._path_part):
+            # An absolute path cannot be taken for a protocol of FFmpeg.
+            self._video = av.open(str(self._path_part.resolve()), "w", format="mp4", options=FRAGMENTED)
+        try:
+            self._stream = self._video.add_stream(codec, rate=Fraction(max(1, round(self.fps * digits)), digits))
+        except (ValueError, LookupError):
+            self._video.close()
             raise UserError(
-                f"OpenCV cannot write a {codec} video of {size[0]} x {size[1]} pixels to {self.path}. Expected a build "
-                "with FFmpeg, as in pip install opencv-python"
-            )
+                f"FFmpeg cannot write a {codec} video of {width} x {height} pixels to {self.path}. Expected PyAV with "
+                "all of its codecs, as in pip install av"
+            ) from None
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        self._stream.bit_rate, self._stream.gop_size = min(int(self.fps * width * height), 2**30), 12
+        with _writing(self._path_part):
+            self._video.start_encoding()
 
     def __enter__(self) -> Self:
         return self
@@ -109,32 +139,50 @@ class VideoRecorder:
         self._write_image(marked, self.frames if place is None else place)
         frame = {"frame": self._written, "time_s": f"{seconds:.3f}"}
         self._written += 1
-        with writing(self.table):
+        with writing(self._table_part):
             for number, estimate in faces:
                 row = estimate_row("", number, estimate)
                 self._rows.writerow(frame | {"track": number} | {name: row[name] for name in FACE_COLUMNS})
+            self._file.flush()
 
     def _write_image(self, marked, place):
         height, width = marked.shape[:2]
-        marked = cv2.copyMakeBorder(marked, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        image = cv2.cvtColor(marked, cv2.COLOR_RGB2BGR)
+        image = cv2.copyMakeBorder(marked, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         before, self._last = image if self._last is None else self._last, image
         while self.frames <= place:
-            self._video.write(before if self.frames < place else image)
+            self._encode(before if self.frames < place else image)
             self.frames += 1
 
+    def _encode(self, image):
+        """Write an RGB picture; None writes what the codec still holds."""
+        import av
+
+        frame = None if image is None else av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        with _writing(self._path_part):
+            for packet in self._stream.encode(frame):
+                self._video.mux(packet)
+
     def _close(self):
-        self._video.release()
         try:
-            with writing(self.table):
+            with writing(self._table_part):
                 self._file.close()
+            if self.frames:
+                self._encode(None)
         finally:
-            if not self.frames:
-                self.path.unlink(missing_ok=True)
-                self.table.unlink(missing_ok=True)
+            with _writing(self._path_part):
+                self._video.close()
+        if not self.frames:
+            return self._remove_parts()
+        with writing(self.path):
+            move_finished(self._table_part, self.table)
+            move_finished(self._path_part, self.path)
+
+    def _remove_parts(self):
+        self._path_part.unlink(missing_ok=True)
+        self._table_part.unlink(missing_ok=True)
 
     def _check(self):
-        """The writer of OpenCV reports no error, not even a full disk."""
+        """What a player finds."""
         capture = cv2.VideoCapture(str(self.path.resolve()))
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         capture.release()
@@ -142,3 +190,19 @@ class VideoRecorder:
             raise UserError(
                 f"Cannot write {self.path} to its end: {max(0, int(count))} of {self.frames} frames are there"
             )
+
+
+@contextmanager
+def _writing(path):
+    """Errors of FFmpeg, such as a full disk, as a UserError."""
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        raise UserError(f"Cannot write {path}: {error.strerror or error}") from error
+
+
+def unfinished(path: Path) -> Path:
+    """Where a file lies that is not complete: `a_faces.mp4` as `a_faces.part.mp4`."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from faces.errors import UserError
+from faces.files import remove_leftovers
 from keras_impl.export.formats import FORMATS
 
 SAVED_MODEL_PARTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets"}
@@ -19,6 +20,7 @@ def check_output(path: str | Path, name: str) -> None:
         raise UserError(f"The folder {folder} does not exist.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"The folder {folder} cannot be written.")
+    remove_leftovers(folder)  # an export that was killed when it had all files is there then
     if suffix and path.is_dir():
         raise UserError(f"{path} is a folder. Expected the name of a file.")
     if not suffix and path.suffix in {kind.suffix for kind in FORMATS.values() if kind.suffix}:

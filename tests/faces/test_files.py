@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from faces.files import (
     make_folder,
     remove_leftovers,
     replacing,
-    replacing_several,
     temporary,
     write_bytes,
     write_csv,
@@ -262,40 +262,30 @@ def test_other_hidden_files_are_left_alone(tmp_path, dead_pid):
     assert names(tmp_path) == sorted(kept)
 
 
-# === Several files at once ===
+def test_leftover_is_removed_at_the_next_write_of_the_same_process(tmp_path, leftover, dead_pid):
+    write_text(tmp_path / "a", "first")
+    left = leftover(dead_pid)
+    write_text(tmp_path / "a", "second")
+    assert not left.exists() and names(tmp_path) == ["a"]
 
 
-def test_files_beside_the_path_come_along_and_a_folder_is_replaced_whole(tmp_path):
-    for content in ("old", "new"):
-        with replacing_several(tmp_path / "model.xml") as path:
-            path.write_text(content)
-            path.with_suffix(".bin").write_text(content)
-        with replacing_several(tmp_path / "folder") as path:
-            path.mkdir()
-            (path / content).touch()
-    assert names(tmp_path) == ["folder", "model.bin", "model.xml"] and names(tmp_path / "folder") == ["new"]
-    assert (tmp_path / "model.xml").read_text() == (tmp_path / "model.bin").read_text() == "new"
-
-
-@pytest.mark.parametrize("failing", [1, 2, 3, 4])
-def test_a_pair_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, failing):
-    """Of four moves (old .xml, old .bin, new .bin, new .xml) each fails once."""
-    moves = []
-
-    def rename(source, target):
-        moves.append(source)
-        if len(moves) == failing:
-            raise OSError(28, "No space left on device")
-        move(source, target)
-
-    path, move = tmp_path / "m.xml", os.rename
-    for name in ("m.xml", "m.bin"):
-        (tmp_path / name).write_text("old")
-    monkeypatch.setattr("os.rename", rename)
-    with pytest.raises(UserError, match=r"m\.xml cannot be written: No space"), replacing_several(path) as new:
-        new.write_text("new")
-        new.with_suffix(".bin").write_text("new")
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"m.bin": "old", "m.xml": "old"}
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell when a process began")
+@pytest.mark.parametrize("named", ["as now", "as before"])
+def test_number_that_another_process_has_by_now_is_no_writer(tmp_path, monkeypatch, named):
+    """The part is older than the process of that number."""
+    monkeypatch.setattr(files, "START_MARGIN", 1)
+    start = ".s7" if named == "as now" else ""
+    with run_python("input()", stdin=subprocess.PIPE) as earlier:
+        left = tmp_path / f".a.{files._HOST}-{earlier.pid}-0{start}.part.csv"
+        left.write_text("half")
+        remove_leftovers(tmp_path)
+        assert left.exists()  # written after that process began, maybe by it
+        # Stands for a part that lay there for long before the process began.
+        boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: boot - 60)
+        remove_leftovers(tmp_path)
+        assert not left.exists()
+        earlier.communicate("\n")
 
 
 # === Kinds of content ===

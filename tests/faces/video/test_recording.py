@@ -1,5 +1,10 @@
 """The recording of a film: rates, sizes and what cannot be written."""
 
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from faces.detection import Face
@@ -63,3 +68,50 @@ def test_files_that_are_folders(tmp_path):
     (tmp_path / "a_faces.mp4").mkdir()
     with pytest.raises(UserError, match=r"a_faces\.mp4 cannot be written: Is a directory"):
         VideoRecorder(tmp_path, "a", (480, 360), 25)
+
+
+# Records until it is killed; a line tells of each frame that is written.
+RECORD_FOR_EVER = """
+import sys
+from faces.detection import Face
+from faces.photos.estimates import FaceEstimate
+from faces.video.marking import mark_faces
+from faces.video.recording import VideoRecorder
+from tests import films
+faces = [(1, FaceEstimate(face=Face((9.0, 9.0, 60.0, 60.0), 1.0), age=30))]
+with VideoRecorder(sys.argv[1], "a", (480, 360), 25) as recorder:
+    while True:
+        recorder.write(mark_faces(films.draw_frame([]), faces), faces, recorder.frames / 25)
+        print(flush=True)
+"""
+
+
+@pytest.mark.parametrize("count", [2, 5, 40])
+def test_killed_recording_can_be_played(tmp_path, count):
+    (tmp_path / "a_faces.mp4").write_bytes(b"an earlier one")
+    command = [sys.executable, "-c", RECORD_FOR_EVER, str(tmp_path)]
+    root = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as process:
+        for _ in range(count):
+            process.stdout.readline()
+        process.kill()
+    frames, fps = films.read_film(tmp_path / "a_faces.part.mp4")
+    with (tmp_path / "a_faces.part.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(frames) >= count - 1 and len(rows) >= count and fps == 25
+    assert (tmp_path / "a_faces.mp4").read_bytes() == b"an earlier one"
+    with VideoRecorder(tmp_path, "a", (480, 360), 25) as recorder:
+        recorder.write(films.draw_frame([]), [], 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_faces.csv", "a_faces.mp4"]
+
+
+def test_recording_is_an_ordinary_film_at_the_end(tmp_path):
+    """Not one of fragments, in which players cannot jump."""
+    with VideoRecorder(tmp_path, "a", (480, 360), 25) as recorder:
+        for i in range(5):
+            recorder.write(films.draw_frame([]), [], i / 25)
+    data, place, boxes = recorder.path.read_bytes(), 0, []
+    while place < len(data):
+        boxes.append(data[place + 4 : place + 8])
+        place += int.from_bytes(data[place : place + 4], "big") or len(data)
+    assert boxes.count(b"moov") == 1 and b"moof" not in boxes
