@@ -24,6 +24,7 @@ from faces.ingest.packing import pack_faces, require_folder
 from faces.ingest.tables import images_root, ingest
 from faces.label_files.label_table import write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
+from faces.locks import locked
 from faces.startup import run_main
 
 LINE_WIDTH = 110
@@ -48,11 +49,12 @@ def main(arguments=None):
     path = Path(arguments.meta_dir) / f"{arguments.db}.csv"
     reasons = path.with_name(f"{arguments.db}_rejected.csv")
     make_folder(path.parent)
-    write_csv(reasons, rejected, short_numbers=True)
     root = images_root(data_set, arguments.root, crop=arguments.crop)
-    if table.empty:
-        raise UserError(f"Nothing usable in {root}: all {len(rejected)} rows were rejected, see {reasons}")
-    write_table(table, path)
+    with locked(path, "The table", wait=True):  # both of one run
+        write_csv(reasons, rejected, short_numbers=True)
+        if table.empty:
+            raise UserError(f"Nothing usable in {root}: all {len(rejected)} rows were rejected, see {reasons}")
+        write_table(table, path)
     print(f"wrote {path}")
     if root != Path(data_set.root):
         print(f"Its images are below {root}: train.py needs data.root={root}, evaluate.py needs --root {root}")

@@ -59,12 +59,14 @@ def interval_scores(age: np.ndarray, predicted: np.ndarray, spread: np.ndarray |
         (N,) float64, NaN where the age is unknown.
 
     Raises:
-        ValueError: shapes differ, or a spread is not above 0.
+        ValueError: shapes differ, a prediction is no number, or a spread is not above 0.
     """
     age, predicted = np.asarray(age, np.float64), np.asarray(predicted, np.float64)
     spread = np.ones_like(predicted) if spread is None else np.asarray(spread, np.float64)
     if not age.shape == predicted.shape == spread.shape:
         raise ValueError(f"Expected equal shapes. Received: {age.shape}, {predicted.shape} and {spread.shape}")
+    if not np.isfinite(predicted).all():  # its score would be left out, as that of an unknown age
+        raise ValueError(f"Expected predictions that are numbers. Received: {predicted[~np.isfinite(predicted)][0]}")
     if not (spread > 0).all():
         raise ValueError(f"Expected spreads above 0. Received: {spread[~(spread > 0)][0]}")
     return np.abs(age - predicted) / spread

@@ -46,7 +46,9 @@ _cleaned: dict[str, int] = {}  # folder: entries that it had
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path, what: str = "The file", *, durable: bool = True) -> Iterator[Path]:
+def replacing(
+    path: str | Path, what: str = "The file", *, durable: bool = True, older: str | Path | None = None
+) -> Iterator[Path]:
     """The path to write to instead of `path`; when the block ends without an error, `path` is replaced by it.
 
     It has the suffix of `path`. A link stays a link.
@@ -56,6 +58,8 @@ def replacing(path: str | Path, what: str = "The file", *, durable: bool = True)
         what: how the message calls the file, at the beginning of a sentence.
         durable: False for one of many small files that are made again if a power failure damages them: waiting for the
             disk would take longer than making them.
+        older: where what was at `path` is kept, in the same folder; None to drop it. A process that is killed in
+            between leaves it there, and nothing at `path`.
 
     Raises:
         UserError: it cannot be written. What was at `path` stays, as after any other error.
@@ -66,6 +70,8 @@ def replacing(path: str | Path, what: str = "The file", *, durable: bool = True)
             yield part
             if durable:
                 _bring_to_disk(part)
+            if older is not None and target.exists():
+                os.replace(target, older)
             os.replace(part, target)
 
 

@@ -6,7 +6,9 @@ nan-mean is the weighted mean. The others (median, RMSE, balanced metrics, calib
 `faces.report.statistics`, which the reports print: they return a scalar, a NumPy one; with `weight` it is that of the
 set in which each sample stands `weight` times. A scalar of no known sample is NaN.
 
-A missing (NaN) prediction is left out of errors in years and counts as wrong where a share of right answers is taken.
+A prediction that is no number (NaN, infinite) is never an unknown label: it counts as wrong where a share of right
+answers is taken, and as infinitely wrong in errors in years, scores of a distribution and widths.
+
 Ages are (N,) years, probabilities (N, K) over the ages min_age, min_age + 1, ...; a class is floor(age + .5).
 
 Some operations of Keras 3 compute in float32 under other backends than TensorFlow, whatever they are given (maximum,
@@ -42,13 +44,13 @@ ROUNDINGS = ("none", "half_even")
 def mae(age: _Values, predicted: _Values, *, weight: _Values | None = None) -> KerasTensor:
     """Absolute error |predicted - age| in years; both (N,)."""
     age, predicted = _pair(age, predicted)
-    return _weighted(ops.abs(predicted - age), weight)
+    return _weighted(_wrong_without_number(age, predicted, ops.abs(predicted - age)), weight)
 
 
 def bias(age: _Values, predicted: _Values, *, weight: _Values | None = None) -> KerasTensor:
     """Signed error predicted - age in years, positive where the prediction is too old; both (N,)."""
     age, predicted = _pair(age, predicted)
-    return _weighted(predicted - age, weight)
+    return _weighted(_wrong_without_number(age, predicted, predicted - age), weight)
 
 
 def cumulative_score(
@@ -74,7 +76,7 @@ def epsilon_error(
 
     Args:
         age: (N,) apparent age.
-        predicted: (N,) years; a missing (NaN) prediction scores 1, as the challenge rules say.
+        predicted: (N,) years; one that is no number scores 1, as the challenge rules say of a missing one.
         age_std: (N,) spread of the votes in years. Where s is 0 the value is the limit: 0 for an exact prediction,
             else 1.
         rounding: "half_even" rounds age and prediction to whole years first. With std_offset=1e-4 this is the measure
@@ -93,7 +95,7 @@ def epsilon_error(
     safe_spread = ops.where(positive, spread, ops.ones_like(spread))
     values = 1.0 - ops.exp(-squared / (2.0 * ops.square(safe_spread)))
     values = ops.where(positive, values, ops.cast(squared > 0, predicted.dtype))
-    values = ops.where(ops.isnan(predicted), ops.ones_like(values), values)
+    values = ops.where(ops.isfinite(predicted), values, ops.ones_like(values))
     return _weighted(_unknown_where(ops.logical_or(ops.isnan(age), ops.isnan(spread)), values), weight)
 
 
@@ -118,7 +120,7 @@ def group_accuracy(
     """
     age, predicted = _pair(age, predicted)
     apart = ops.abs(_group(predicted, edges) - _group(age, edges))
-    right = ops.logical_and(apart <= distance, ops.logical_not(ops.isnan(predicted)))
+    right = ops.logical_and(apart <= distance, ops.isfinite(predicted))
     return _weighted(_unknown_where(ops.isnan(age), ops.cast(right, predicted.dtype)), weight)
 
 
@@ -137,7 +139,8 @@ def nll(age: _Values, probabilities: _Values, *, min_age: int = 0, weight: _Valu
     age, probabilities = _pair(age, probabilities)
     index = _class_index(age, probabilities, min_age)
     likelihood = ops.take_along_axis(probabilities, index[:, None], axis=1)[:, 0]
-    return _weighted(_unknown_where(ops.isnan(age), -ops.log(_at_least(likelihood, 1e-12))), weight)
+    values = -ops.log(_at_least(likelihood, 1e-12))
+    return _weighted(_wrong_without_number(age, probabilities, values), weight)
 
 
 def crps(age: _Values, probabilities: _Values, *, min_age: int = 0, weight: _Values | None = None) -> KerasTensor:
@@ -150,7 +153,8 @@ def crps(age: _Values, probabilities: _Values, *, min_age: int = 0, weight: _Val
     grid = _grid(probabilities, min_age)
     to_truth = ops.sum(probabilities * ops.abs(grid - age[:, None]), axis=-1)
     to_others = ops.einsum("nk,kl->nl", probabilities, ops.abs(grid[:, None] - grid))
-    return _weighted(to_truth - 0.5 * ops.sum(probabilities * to_others, axis=-1), weight)
+    values = to_truth - 0.5 * ops.sum(probabilities * to_others, axis=-1)
+    return _weighted(_wrong_without_number(age, probabilities, values), weight)
 
 
 def distribution_interval(probabilities: _Values, *, min_age: int = 0, level: float = 0.9) -> KerasTensor:
@@ -174,7 +178,7 @@ def interval_coverage(age: _Values, interval: _Values, *, weight: _Values | None
 def interval_width(age: _Values, interval: _Values, *, weight: _Values | None = None) -> KerasTensor:
     """Width high - low in years of each interval (N, 2) whose age is known: the price of its coverage."""
     age, interval = _pair(age, interval)
-    return _weighted(_unknown_where(ops.isnan(age), interval[:, 1] - interval[:, 0]), weight)
+    return _weighted(_wrong_without_number(age, interval, interval[:, 1] - interval[:, 0]), weight)
 
 
 # === Gender ===
@@ -185,7 +189,7 @@ def gender_accuracy(gender: _Values, probabilities: _Values, *, weight: _Values 
     probabilities = _floats(probabilities)
     gender = ops.cast(gender, "int32")
     right = ops.cast(ops.argmax(probabilities, axis=-1), "int32") == gender
-    right = ops.logical_and(right, ops.logical_not(ops.any(ops.isnan(probabilities), axis=-1)))
+    right = ops.logical_and(right, ops.all(ops.isfinite(probabilities), axis=-1))
     return _weighted(_unknown_where(gender < 0, ops.cast(right, probabilities.dtype)), weight)
 
 
@@ -213,11 +217,20 @@ def _weighted(values, weight):
         return values
     known = ops.logical_not(ops.isnan(values))
     weight = _counts(known, weight, values.dtype)
+    # An infinite error that was not drawn is none.
+    values = ops.where(ops.logical_and(known, weight == 0), ops.zeros_like(values), values)
     return values * weight * ops.sum(ops.cast(known, values.dtype)) / ops.sum(weight)
 
 
 def _unknown_where(unknown, values):
     return ops.where(unknown, ops.full_like(values, float("nan")), values)
+
+
+def _wrong_without_number(truth, predicted, values):
+    """Values (N,): infinite where the prediction, (N,) or (N, K), is no number; NaN where the truth is unknown."""
+    numbers = ops.isfinite(predicted)
+    numbers = ops.all(numbers, axis=-1) if len(predicted.shape) > 1 else numbers
+    return _unknown_where(ops.isnan(truth), ops.where(numbers, values, ops.full_like(values, float("inf"))))
 
 
 def _at_least(values, least):

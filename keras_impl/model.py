@@ -20,6 +20,18 @@ from keras_impl.methods import METHODS, split_settings
 METRIC_NAMES = {"age": "age_mae", "gender": "gender_accuracy"}
 
 
+class _MeanOfKnown(keras.metrics.Mean):
+    """Mean of the values that are not NaN. Over nothing it is NaN, where Keras' own is 0, the best of all errors."""
+
+    def update_state(self, values, sample_weight=None):
+        known = ops.logical_not(ops.isnan(values))
+        super().update_state(ops.where(known, values, ops.zeros_like(values)), sample_weight=known)
+
+    def result(self):
+        mean = super().result()
+        return ops.where(self.count > 0, mean, ops.full_like(mean, float("nan")))
+
+
 @keras.saving.register_keras_serializable("faces")
 class FaceModel(keras.Model):
     """Images (N, S, S, 3) RGB 0..255 -> dict of raw head outputs `age` and `gender`.
@@ -158,7 +170,7 @@ class FaceModel(keras.Model):
         self.gender_params = dict(gender_params or {})
         # A namespace hides the metrics from Keras' tracking, which would write their state into the checkpoint.
         self._trackers = SimpleNamespace(
-            **{METRIC_NAMES[name]: keras.metrics.Mean(name=METRIC_NAMES[name]) for name in self.output_keys}
+            **{METRIC_NAMES[name]: _MeanOfKnown(name=METRIC_NAMES[name]) for name in self.output_keys}
         )
 
     @property
@@ -223,16 +235,11 @@ class FaceModel(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         if "age" in self.output_keys:
             error = metrics.mae(y["age"][:, 0], self.age_head.decode(y_pred["age"]))
-            self._update_known("age_mae", error)
+            self._trackers.age_mae.update_state(error)
         if "gender" in self.output_keys:
             correct = metrics.gender_accuracy(y["gender"], self.gender_head.probabilities(y_pred["gender"]))
-            self._update_known("gender_accuracy", correct)
+            self._trackers.gender_accuracy.update_state(correct)
         return self.get_metrics_result()
-
-    def _update_known(self, name, values):
-        known = ops.logical_not(ops.isnan(values))
-        values = ops.where(known, values, ops.zeros_like(values))
-        getattr(self._trackers, name).update_state(values, sample_weight=known)
 
     # === Saving ===
 

@@ -20,7 +20,7 @@ def metric_inputs(name, rng):
     """(truth, prediction, further arguments) of a metric."""
     if name in GENDER:
         probabilities = rng.dirichlet([1, 1], cases.N)
-        probabilities[12] = np.nan  # a missing prediction
+        probabilities[12] = np.nan  # a prediction that is no number
         return rng.integers(-1, 2, cases.N), probabilities, {}
     age = cases.ages(rng)
     if name in DISTRIBUTION:
@@ -69,6 +69,22 @@ def test_metric(name, weighted):
         extra = {**extra, "weight": rng.integers(0, 4, cases.N).astype(float)}
     value = assert_equal_values(name, truth, predicted, **extra)
     assert (~np.isnan(value)).mean() > (0.5 if name in GENDER else 0.8)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("no_number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("weight", [None, 0.0, 2.0])
+def test_a_prediction_that_is_no_number(name, no_number, weight):
+    """Wrong or infinitely wrong in both stacks, never an unknown label; nothing where it is not drawn."""
+    truth, predicted, extra = metric_inputs(name, np.random.default_rng(15))
+    (row,) = np.flatnonzero(truth >= 0)[:1]
+    predicted[row] = no_number
+    if weight is not None:
+        extra |= {"weight": np.where(np.isnan(predicted.reshape(cases.N, -1)).any(axis=1), 0.0, 1.0)}
+        extra["weight"][row] = weight
+    value = np.nanmean(assert_equal_values(name, truth, predicted, **extra))
+    finite = ("accuracy", "score", "epsilon", "coverage", "median")  # a share, or the middle of all errors
+    assert np.isfinite(value) == (weight == 0 or any(word in name for word in finite))
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -16,6 +16,7 @@ from faces.errors import UserError
 from keras_impl.checkpoint import load_model
 from keras_impl.experiment.run import run
 from keras_impl.training.recorder import RunRecorder
+from keras_impl.training.state import load_state, save_state
 from tests.results import read_history
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,11 +100,23 @@ def test_interrupted_again_and_again(train_in_process, interrupted):
 def test_run_of_another_backend_is_refused(train_in_process, interrupted):
     interrupted(1)
     (state,) = Path("runs").glob("*/resume.npz")
-    with np.load(state) as held:
-        np.savez(state, **{**held, "backend": "torch"})
+    save_state(state.parent, {**load_state(state.parent), "backend": "torch"})
     with pytest.raises(UserError, match=r"was begun under torch, .* Resume it with KERAS_BACKEND=torch"):
         train_in_process("train.resume=true")
     assert state.is_file()
+
+
+def test_resumed_from_the_state_before_a_damaged_one(train_in_process, interrupted, caplog, capsys):
+    whole = train_in_process(*MOVING, "run.dir=whole")
+    Path("whole").rename("kept")
+    interrupted(3, *MOVING, "run.dir=whole")
+    (state,) = Path("whole").glob("*/resume.npz")
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    resumed = train_in_process(*MOVING, "run.dir=whole", "train.resume=true")
+    assert "resume.npz" in caplog.text and "the training goes on from resume_older.npz" in caplog.text
+    assert "Resuming after epoch 2 of 4." in capsys.readouterr().out
+    assert_same_run(Path("kept") / whole.name, resumed)
+    assert not list(resumed.glob("resume*"))
 
 
 def test_nothing_to_resume_starts_a_new_run(train_in_process, capsys):

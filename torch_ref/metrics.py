@@ -5,8 +5,9 @@ bootstrap resample drew each sample. The values are then scaled by weight / mean
 the nan-mean becomes the weighted mean; it is NaN when no known sample was drawn. A scalar is the unweighted metric of
 the samples that are known, each repeated weight times; NaN when there is none.
 
-Errors in years, scores of a distribution and widths do not exist for a NaN prediction: such a sample counts as unknown
-there. Metrics that ask for a hit count it as wrong. Class and group of an age follow from floor(age + 1/2).
+A prediction that is no number (NaN or infinite) is the worst one, not an unknown label. Metrics that ask for a hit
+count it as wrong; errors in years, scores of a distribution, widths and the calibration error of a set that holds one
+are infinite. Class and group of an age follow from floor(age + 1/2).
 A wrong shape or an impossible setting raises a ValueError, since broadcasting would hide it.
 """
 
@@ -28,23 +29,23 @@ ROUNDINGS = ("none", "half_even")
 
 def mae(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Absolute error |predicted - age| in years; age and predicted (N,)."""
-    return _per_sample(_error(age, predicted).abs(), ~(age.isnan() | predicted.isnan()), weight)
+    return _per_sample(_error(age, predicted).abs(), ~age.isnan(), weight)
 
 
 def bias(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Signed error predicted - age in years, positive where the estimate is too old; age and predicted (N,)."""
-    return _per_sample(_error(age, predicted), ~(age.isnan() | predicted.isnan()), weight)
+    return _per_sample(_error(age, predicted), ~age.isnan(), weight)
 
 
 def rmse(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Root of the mean squared error in years, a scalar; age and predicted (N,)."""
-    error, weight = _drawn(weight, ~(age.isnan() | predicted.isnan()), _error(age, predicted))
+    error, weight = _drawn(weight, ~age.isnan(), _error(age, predicted))
     return ((weight * error.square()).sum() / weight.sum()).sqrt()
 
 
 def median_error(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Median absolute error in years, a scalar: the middle of lower and upper median; age and predicted (N,)."""
-    error, weight = _drawn(weight, ~(age.isnan() | predicted.isnan()), _error(age, predicted).abs())
+    error, weight = _drawn(weight, ~age.isnan(), _error(age, predicted).abs())
     if not len(error):
         return error.new_tensor(torch.nan)
     error, order = error.sort()
@@ -60,8 +61,7 @@ def balanced_mae(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None
 
     Ren et al., Balanced MSE for Imbalanced Visual Regression, CVPR 2022 (their bMAE).
     """
-    known = ~(age.isnan() | predicted.isnan())
-    error, classes, weight = _drawn(weight, known, _error(age, predicted).abs(), _rounded(age))
+    error, classes, weight = _drawn(weight, ~age.isnan(), _error(age, predicted).abs(), _rounded(age))
     return _mean_over_classes(error, classes, weight)
 
 
@@ -83,7 +83,8 @@ def epsilon_error(
 ) -> Tensor:
     """1 - exp(-(predicted - age)^2 / (2 s^2)), s = max(age_std, min_std) + std_offset; all arrays (N,).
 
-    A label without spread is the limit of small ones: 0 for the exact age, 1 for any other. A NaN prediction scores 1.
+    A label without spread is the limit of small ones: 0 for the exact age, 1 for any other. A prediction that
+    is no number scores 1.
     The value is NaN where age or age_std is.
 
     Args:
@@ -102,7 +103,7 @@ def epsilon_error(
     error = predicted.round() - age.round() if rounding == "half_even" else predicted - age
     no_spread = std == 0
     smooth = 1 - torch.exp(-0.5 * (error / std.masked_fill(no_spread, 1)).square())
-    values = torch.where(no_spread, (error != 0).to(smooth.dtype), smooth).masked_fill(predicted.isnan(), 1)
+    values = torch.where(no_spread, (error != 0).to(smooth.dtype), smooth).masked_fill(~predicted.isfinite(), 1)
     return _per_sample(values, known, weight)
 
 
@@ -126,7 +127,7 @@ def group_accuracy(
     if first_ages.ndim != 1 or not len(first_ages) or not (first_ages.diff() > 0).all():
         raise ValueError(f"The edges of age groups need to increase. Received: {first_ages.tolist()}")
     hits = (_group(age, first_ages) - _group(predicted, first_ages)).abs() <= distance
-    return _per_sample((hits & ~predicted.isnan()).to(predicted.dtype), ~age.isnan(), weight)
+    return _per_sample((hits & predicted.isfinite()).to(predicted.dtype), ~age.isnan(), weight)
 
 
 def one_off_group_accuracy(
@@ -151,7 +152,9 @@ def nll(age: Tensor, probabilities: Tensor, *, min_age: int = 0, weight: Tensor 
     """Negative log-likelihood -ln max(p_y, 1e-12) of the age's class y, clipped to the grid; (N,) and (N, K)."""
     _check_table(age, probabilities)
     true = probabilities.gather(1, _age_index(age, probabilities, min_age)[:, None])[:, 0]
-    return _per_sample(-true.clamp(min=MIN_PROBABILITY).log(), _scored(age, probabilities), weight)
+    return _per_sample(
+        _worst_where(~_numbers(probabilities), -true.clamp(min=MIN_PROBABILITY).log()), ~age.isnan(), weight
+    )
 
 
 def crps(age: Tensor, probabilities: Tensor, *, min_age: int = 0, weight: Tensor | None = None) -> Tensor:
@@ -165,7 +168,7 @@ def crps(age: Tensor, probabilities: Tensor, *, min_age: int = 0, weight: Tensor
     ages = _ages(probabilities, min_age)
     distance = (probabilities * (ages - age[:, None]).abs()).sum(dim=1)
     spread = (probabilities @ (ages[:, None] - ages).abs() * probabilities).sum(dim=1)
-    return _per_sample(distance - spread / 2, _scored(age, probabilities), weight)
+    return _per_sample(_worst_where(~_numbers(probabilities), distance - spread / 2), ~age.isnan(), weight)
 
 
 def expected_calibration_error(
@@ -182,8 +185,9 @@ def expected_calibration_error(
     _check_table(age, probabilities)
     confidence, index = probabilities.max(dim=1)
     hits = (index == _age_index(age, probabilities, min_age)).to(confidence.dtype)
-    known = _scored(age, probabilities)
-    confidence, hits, weight = _drawn(weight, known, confidence, hits)
+    confidence, hits, numbers, weight = _drawn(weight, ~age.isnan(), confidence, hits, _numbers(probabilities))
+    if not numbers.all():
+        return confidence.new_tensor(torch.inf)
     number = (confidence * bins).floor().clamp(max=bins - 1).long()
     gaps = confidence.new_zeros(int(bins)).index_add(0, number, weight * (hits - confidence))
     return gaps.abs().sum() / weight.sum()
@@ -201,7 +205,7 @@ def interval_width(age: Tensor, interval: Tensor, *, weight: Tensor | None = Non
     """Width high - low in years of the interval (N, 2) of every sample whose age (N,) is known."""
     _check_table(age, interval, columns=2)
     width = interval[:, 1] - interval[:, 0]
-    return _per_sample(width, ~(age.isnan() | width.isnan()), weight)
+    return _per_sample(_worst_where(~_numbers(interval), width), ~age.isnan(), weight)
 
 
 def distribution_interval(probabilities: Tensor, *, min_age: int = 0, level: float = 0.9) -> Tensor:
@@ -224,7 +228,16 @@ def distribution_interval(probabilities: Tensor, *, min_age: int = 0, level: flo
 
 def _error(age, predicted):
     _check_vectors(age, predicted)
-    return predicted - age
+    return _worst_where(~predicted.isfinite(), predicted - age)
+
+
+def _worst_where(missing, values):
+    return values.masked_fill(missing, torch.inf)
+
+
+def _numbers(table):
+    """The rows (N,) of a prediction (N, K) that hold numbers only."""
+    return table.isfinite().all(dim=1)
 
 
 def _rounded(age):
@@ -248,12 +261,8 @@ def _age_index(age, probabilities, min_age):
 
 def _gender_hits(gender, probabilities):
     _check_table(gender, probabilities, columns=2)
-    hits = (probabilities.argmax(dim=1) == gender) & ~probabilities.isnan().any(dim=1)
+    hits = (probabilities.argmax(dim=1) == gender) & _numbers(probabilities)
     return hits.to(probabilities.dtype)
-
-
-def _scored(age, probabilities):
-    return ~(age.isnan() | probabilities.isnan().any(dim=1))
 
 
 def _mean_over_classes(values, classes, weight):
@@ -275,7 +284,8 @@ def _per_sample(values, known, weight):
     if weight is not None:
         _check_vectors(values, weight)
         weight = weight.to(values.dtype)
-        values = values * (weight / weight[known].mean())
+        # What is not drawn has no part, however wrong it is.
+        values = values.masked_fill(weight == 0, 0) * (weight / weight[known].mean())
     return values.masked_fill(~known, torch.nan)
 
 

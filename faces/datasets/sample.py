@@ -6,8 +6,9 @@ import pandas as pd
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
-from faces.files import write_csv
+from faces.files import make_folder, write_csv
 from faces.label_files.reader_tables import Tables
+from faces.locks import locked
 
 LABELS = "labels.csv"
 
@@ -28,15 +29,22 @@ def read(root: str | Path, *, count: int = 2000, seed: int = 0) -> Tables:
     labels = Path(root) / LABELS
     table = _drawn_before(labels, count, seed)
     if table is None:
-        from faces.sample import make_sample
-
-        # Without its labels a folder that is half redrawn with another seed cannot be taken for the old one.
-        if labels.exists():
-            labels.unlink()
-        table = make_sample(root, count=count, seed=seed)
-        write_csv(labels, table.assign(seed=seed), short_numbers=True)
+        with locked(make_folder(root), "The sample folder", wait=True):
+            table = _drawn_before(labels, count, seed)
+            table = _draw(labels, count, seed) if table is None else table
     table = table.astype({"age": "float64"})
     return table[["img_path", "age", "gender"]], pd.DataFrame(columns=["img_path", "reason"])
+
+
+def _draw(labels, count, seed):
+    from faces.sample import make_sample
+
+    # Without its labels a folder that is half redrawn with another seed cannot be taken for the old one.
+    if labels.exists():
+        labels.unlink()
+    table = make_sample(labels.parent, count=count, seed=seed)
+    write_csv(labels, table.assign(seed=seed), short_numbers=True)
+    return table
 
 
 def _drawn_before(labels, count, seed):

@@ -27,6 +27,7 @@ from faces.images import ImageError, read_rgb
 from faces.label_files.data_folder import CROPS, leaves_folder
 from faces.label_files.reader_tables import Tables
 from faces.labels import BOX_COLUMNS
+from faces.locks import locked
 from faces.progress import progress_bar
 
 JPEG_QUALITY = 95
@@ -77,7 +78,9 @@ def cut_crops(
     # a.png and a.png.jpg would have one crop.
     clash = table["img_path"].map(crop_path).duplicated(keep=False)
     tasks: list[tuple[str, list[float] | None, bool]] = list(zip(table["img_path"], boxes, clash, strict=True))
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    crops = make_folder(Path(root) / CROPS)
+    # Two at once, each with its own margin or detector, would leave crops of both.
+    with locked(crops, "The folder of crops"), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         cuts = pool.map(lambda task: _cut(Path(root), *task, geometry=geometry, detector=detector), tasks)
         found = list(progress_bar(cuts, "crops", total=len(tasks), shown=progress))
     reasons = pd.Series(found, index=table.index, dtype=object)

@@ -3,8 +3,15 @@
 import numpy as np
 import pandas as pd
 
+from faces.errors import UserError
 from faces.intervals import Draws, Estimate
 from faces.labels import GENDERS
+
+# What a model says of every image, and the truth it is measured against.
+PREDICTIONS = {
+    **dict.fromkeys(("predicted_age", "age_confidence", "age_low_90", "conformal_low", "conformal_high"), "age"),
+    **dict.fromkeys(("female_probability", "male_probability"), "gender"),
+}
 
 
 def numbers(columns: pd.DataFrame, name: str) -> np.ndarray:
@@ -20,6 +27,18 @@ def numbers(columns: pd.DataFrame, name: str) -> np.ndarray:
 def known(columns: pd.DataFrame, name: str) -> np.ndarray:
     """Where a column holds a number, (N,) booleans."""
     return ~np.isnan(numbers(columns, name))
+
+
+def require_predictions(columns: pd.DataFrame) -> None:
+    """UserError unless these per-sample columns predict a number for every image of known truth: a prediction that is
+    none is no unknown label, and a metric that left it out would be better for it."""
+    for name, truth in PREDICTIONS.items():
+        values = numbers(columns, name)
+        missing = np.isinf(values) | (np.isnan(values) & known(columns, truth))
+        if name in columns and missing.any():
+            raise UserError(
+                f"Expected a number as {name} of every image. Received: none for {missing.sum()} of {len(columns)}"
+            )
 
 
 def mean(values: np.ndarray) -> float:

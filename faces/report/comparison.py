@@ -7,7 +7,7 @@ import pandas as pd
 
 from faces.errors import UserError
 from faces.intervals import Draws, Estimate, weighted_sum
-from faces.report.columns import draw_identities, numbers, with_interval
+from faces.report.columns import draw_identities, numbers, require_predictions, with_interval
 from faces.report.metrics import COMPARISON, METRICS, Metric, metrics_in
 from faces.report.summary import set_estimate
 from faces.report.text import ends, p_value, shown, text_table
@@ -31,10 +31,12 @@ def compare_columns(columns: dict[str, pd.DataFrame], *, resamples: int = 1000, 
 
     Raises:
         UserError: fewer than two models, an image that one of them has twice, no image that all have, or one whose
-            true age or gender is not the same for all.
+            true age or gender is not the same for all, or a prediction that is no number.
     """
     if len(columns) < 2:
         raise UserError(f"Expected two or more models to compare. Received: {', '.join(columns) or 'none'}")
+    for table in columns.values():
+        require_predictions(table)
     shared = _shared_rows(columns)
     first = next(iter(shared.values()))
     draws = draw_identities(first, resamples=resamples, seed=seed)

@@ -43,7 +43,7 @@ def evaluate_columns(
         "predicted_gender", "label_loss"}.
 
     Raises:
-        UserError: neither absolute_error nor gender_correct is there.
+        UserError: neither absolute_error nor gender_correct is there, or a prediction is no number.
     """
     summary = summarize(columns, resamples=resamples, seed=seed, trivial_age=trivial_age, trivial_gender=trivial_gender)
     draws = draw_identities(columns, resamples=resamples, seed=seed)

@@ -3,6 +3,9 @@
 They are truth first, `fn(age, predicted, *, weight=None)`, and `keras_impl.metrics` offers them under the same names.
 Each is made of a statistic of per-sample columns. That statistic gives the value of a report and, with the counts of
 the bootstrap as `weight` (R, N), the value in every resampled set. All of them compute in float64.
+
+A prediction that is no number (NaN, infinite) is never an unknown label: it is wrong where a share of right answers is
+taken, and makes errors in years and calibration errors of a set that holds it infinite.
 """
 
 import numpy as np
@@ -34,8 +37,8 @@ def root_mean_square(values: np.ndarray, *, weight: np.ndarray | None = None) ->
     """Root of the mean of the squares of the known values; arguments and result as of `median`."""
     (values,), weight = _known(weight, values)
     # Unlike a product of matrices, this rounds every set alike: one that is drawn as it is has the very same value.
-    squares = np.einsum("...n,n->...", weight, np.square(values))
-    return np.sqrt(_ratio(squares, weight.sum(axis=-1)))[()]
+    squares = np.einsum("...n,n->...", weight, np.square(_finite(values)))
+    return _infinite_where_drawn(values, weight, np.sqrt(_ratio(squares, weight.sum(axis=-1))))
 
 
 def mean_over_classes(values: np.ndarray, classes: np.ndarray, *, weight: np.ndarray | None = None) -> np.ndarray:
@@ -52,8 +55,9 @@ def mean_over_classes(values: np.ndarray, classes: np.ndarray, *, weight: np.nda
     classes, values, weight = _in_order(classes, values, weight)
     starts = np.unique(classes, return_index=True)[1]
     sizes = np.add.reduceat(weight, starts, axis=-1)
-    means = _ratio(np.add.reduceat(weight * values, starts, axis=-1), sizes)
-    return _ratio(np.where(sizes > 0, means, 0).sum(axis=-1), (sizes > 0).sum(axis=-1))[()]
+    means = _ratio(np.add.reduceat(weight * _finite(values), starts, axis=-1), sizes)
+    found = _ratio(np.where(sizes > 0, means, 0).sum(axis=-1), (sizes > 0).sum(axis=-1))
+    return _infinite_where_drawn(values, weight, found)
 
 
 def calibration_error(
@@ -129,6 +133,17 @@ def _in_order(keys: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
     return [array[..., order] for array in (keys, *arrays)]
 
 
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Values with 0 instead of infinity, which times a weight of 0 would be no number."""
+    return np.where(np.isinf(values), 0.0, values)
+
+
+def _infinite_where_drawn(values: np.ndarray, weight: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """The statistic (...) of finite values, infinite for the sets that hold an infinite value; weights (..., n)."""
+    wrong = np.isinf(values)
+    return np.where((weight[..., wrong] > 0).any(axis=-1), np.inf, found)[()] if wrong.any() else found[()]
+
+
 def _ratio(sums: np.ndarray, sizes: np.ndarray | float) -> np.ndarray:
     """sums / sizes, NaN where a size is 0."""
     sums, sizes = np.broadcast_arrays(np.asarray(sums, np.float64), np.asarray(sizes, np.float64))
@@ -143,7 +158,7 @@ def median_error(age: np.ndarray, predicted: np.ndarray, *, weight: np.ndarray |
 
     Args:
         age: (N,) years, NaN = unknown.
-        predicted: (N,) years; a missing (NaN) prediction is left out.
+        predicted: (N,) years; one that is no number is infinitely wrong.
         weight: (..., N) how often each sample stands in the set, whole numbers; None = once.
 
     Returns:
@@ -185,7 +200,8 @@ def expected_calibration_error(
 
     Args:
         age: (N,) years, NaN = unknown; its class is floor(age + .5), clipped to the grid.
-        probabilities: (N, K) over the ages min_age, min_age + 1, ...; a row with NaN is left out.
+        probabilities: (N, K) over the ages min_age, min_age + 1, ...; a row that holds no numbers makes the error
+            infinite.
         min_age: first age of the grid.
         bins: number of bins of equal width.
         weight: as for `median_error`.
@@ -194,11 +210,15 @@ def expected_calibration_error(
         ValueError: the shapes do not fit.
     """
     age, probabilities = _table(age, probabilities)
-    rows = ~(np.isnan(age) | np.isnan(probabilities).any(axis=1))
+    numbers = np.isfinite(probabilities).all(axis=1)
+    missing = ~(np.isnan(age) | numbers)
+    rows = ~np.isnan(age) & numbers
     classes = np.clip(np.floor(age[rows] + 0.5) - min_age, 0, probabilities.shape[1] - 1)
     confidence, likeliest = probabilities[rows].max(axis=1), probabilities[rows].argmax(axis=1)
-    weight = None if weight is None else np.asarray(weight)[..., rows]
-    return calibration_error(confidence, (likeliest == classes) * 1.0, bins=bins, weight=weight)
+    counts = np.ones(len(age)) if weight is None else np.asarray(weight)
+    weight = None if weight is None else counts[..., rows]
+    found = calibration_error(confidence, (likeliest == classes) * 1.0, bins=bins, weight=weight)
+    return np.where((counts[..., missing] > 0).any(axis=-1), np.inf, found)[()]
 
 
 def gender_balanced_accuracy(
@@ -208,14 +228,14 @@ def gender_balanced_accuracy(
 
     Args:
         gender: (N,) index, -1 unknown.
-        probabilities: (N, 2); a row with NaN is wrong.
+        probabilities: (N, 2); a row that holds no numbers is wrong.
         weight: as for `median_error`.
 
     Raises:
         ValueError: the shapes do not fit.
     """
     gender, probabilities = _table(gender, probabilities)
-    right = (probabilities.argmax(axis=1) == gender) & ~np.isnan(probabilities).any(axis=1)
+    right = (probabilities.argmax(axis=1) == gender) & np.isfinite(probabilities).all(axis=1)
     return mean_over_classes(right, np.where(gender < 0, np.nan, gender), weight=weight)
 
 
@@ -225,7 +245,8 @@ def _absolute_errors(age: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     if age.ndim != 1 or age.shape != predicted.shape:
         raise ValueError(f"Expected age and predicted of one shape (N,). Received: {age.shape} and {predicted.shape}")
     predicted = predicted if np.issubdtype(predicted.dtype, np.floating) else predicted.astype(np.float64)
-    return np.abs(predicted - age.astype(predicted.dtype))
+    errors = np.abs(predicted - age.astype(predicted.dtype))
+    return np.where(np.isnan(age) | np.isfinite(predicted), errors, np.inf).astype(predicted.dtype)
 
 
 def _table(label: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import pandas as pd
 from faces.errors import UserError
 from faces.intervals import Draws, Estimate
 from faces.report import statistics
-from faces.report.columns import draw_identities, known, mean, numbers, with_interval
+from faces.report.columns import draw_identities, known, mean, numbers, require_predictions, with_interval
 from faces.report.metrics import METRICS, Metric, counted_columns, headlines, printed_blocks
 from faces.report.text import ends, shown, text_table
 
@@ -47,8 +47,9 @@ def summarize(
         answers `age` and `gender` themselves.
 
     Raises:
-        UserError: neither absolute_error nor gender_correct is there.
+        UserError: neither absolute_error nor gender_correct is there, or a prediction is no number.
     """
+    require_predictions(columns)
     if not {"absolute_error", "gender_correct"} & set(columns):
         raise UserError(f"Expected a column absolute_error or gender_correct. Received: {', '.join(map(str, columns))}")
     draws = draw_identities(columns, resamples=resamples, seed=seed)

@@ -16,6 +16,7 @@ from faces.alignment import CropGeometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.files import make_folder, write_csv, write_json
+from faces.locks import locked
 from faces.report.comparison import compare_columns, format_comparison
 from faces.report.evaluation import evaluate_columns, format_groups, write_report
 from faces.report.page.document import write_page
@@ -106,8 +107,15 @@ def evaluate_checkpoints(
     texts = [notice for name, model in models.items() if (notice := _crop_notice(paths[name], model, data, rows))]
     if level is not None:
         texts += calibrate_checkpoints(models, paths, data, rows, label, level, batch_size)
-    make_folder(folder)
-    columns, evaluations = {}, {}
+    with locked(make_folder(folder), "The report folder"):
+        texts += _write_reports(models, paths, data, rows, label, table, folder, batch_size, resamples, flip)
+    if len(data.rejected):
+        texts.append(f"{len(data.rejected)} unusable images left out, the first: {data.rejected['reason'].iloc[0]}")
+    return "\n\n".join(texts)
+
+
+def _write_reports(models, paths, data, rows, label, table, folder, batch_size, resamples, flip):
+    texts, columns, evaluations = [], {}, {}
     for name, model in models.items():
         columns[name] = _columns(model, table, data, rows, label, batch_size=batch_size, flip=flip)
         evaluations[name] = evaluate_columns(columns[name], resamples=resamples, **_trivial(model))
@@ -117,9 +125,7 @@ def evaluate_checkpoints(
         texts.append(f"{paths[name]} on {rows.db}, {_part_name(rows)}\n{evaluation_text(evaluations[name])}")
     if len(models) > 1:
         texts.append(_compare(models, columns, evaluations, folder, data.read_faces, resamples))
-    if len(data.rejected):
-        texts.append(f"{len(data.rejected)} unusable images left out, the first: {data.rejected['reason'].iloc[0]}")
-    return "\n\n".join(texts)
+    return texts
 
 
 def _columns(model, table, data, rows, label, *, batch_size, flip):

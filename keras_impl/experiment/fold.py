@@ -42,7 +42,8 @@ from keras_impl.predictor import Predictor
 from keras_impl.training.first_weights import make_model
 from keras_impl.training.fit import fit
 from keras_impl.training.loggers import tensorboard_callback, wandb_callback, write_history_picture
-from keras_impl.training.recorder import CHECKPOINT_NAME, STATE_NAME
+from keras_impl.training.recorder import CHECKPOINT_NAME
+from keras_impl.training.state import remove_state
 
 _log = logging.getLogger(__name__)
 
@@ -281,5 +282,5 @@ def _finish(folder, recorder, seed, evaluations, first_weights, overrides, start
     }
     write_json(folder / "run.json", facts)
     write_json(folder / "metrics.json", evaluations)
-    (folder / STATE_NAME).unlink(missing_ok=True)
+    remove_state(folder)
     print(f"\nCheckpoint: {folder / CHECKPOINT_NAME}")

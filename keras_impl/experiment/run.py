@@ -1,11 +1,15 @@
 """`train.py` without hydra: plain configuration values -> a finished run folder."""
 
+import contextlib
+import itertools
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from faces.errors import UserError
 from faces.files import write_text, writing
+from faces.locks import locked
 from keras_impl.devices import set_precision
 from keras_impl.experiment.configuration import Configuration, read_configuration
 from keras_impl.experiment.fold import run_fold
@@ -34,7 +38,8 @@ def run(
         Path of the run folder.
 
     Raises:
-        UserError: bad input; nothing has been written then.
+        UserError: bad input, or a run folder that another process writes into; nothing has been written then. A
+            training that diverged.
     """
     config = read_configuration(values)
     check_backend(config.train, mixup=config.augment.mixup > 0)
@@ -51,13 +56,15 @@ def run(
     )
     folds = divide(data, **{key: getattr(section, key) for key in SPLIT_KEYS})
 
-    def open_folder() -> tuple[Path, bool]:
-        return _open_run_folder(config, config_text, folder)
+    with contextlib.ExitStack() as lock:
 
-    if len(folds) == 1:
-        run_folder = run_fold(config, data, folds[0], open_folder, overrides=overrides)
-    else:
-        run_folder = run_folds(config, data, folds, open_folder, overrides=overrides)
+        def open_folder() -> tuple[Path, bool]:
+            return _open_run_folder(config, config_text, folder, lock)
+
+        if len(folds) == 1:
+            run_folder = run_fold(config, data, folds[0], open_folder, overrides=overrides)
+        else:
+            run_folder = run_folds(config, data, folds, open_folder, overrides=overrides)
     if folder is not None:
         write_sweep_report(run_folder.parent)
     return run_folder
@@ -66,22 +73,43 @@ def run(
 # === Run folder ===
 
 
-def _open_run_folder(config: Configuration, config_text: str, folder: str | Path | None) -> tuple[Path, bool]:
-    """(run folder with the configuration in it, whether it is resumed)."""
+def _open_run_folder(
+    config: Configuration, config_text: str, folder: str | Path | None, lock: contextlib.ExitStack
+) -> tuple[Path, bool]:
+    """(run folder with the configuration in it, whether it is resumed); nobody else writes into it until `lock`
+    closes."""
     runs = Path(config.run.dir)
     if config.train.resume:
         unfinished = _unfinished_run(runs, config_text)
         if unfinished is not None:
-            return unfinished, True
+            lock.enter_context(locked(unfinished, "The run folder"))
+            if not (unfinished / "metrics.json").exists():
+                return unfinished, True
         print(f"No unfinished run of this configuration below {runs}: a new one starts. A finished one is not resumed.")
     if folder is None:
         words = (time.strftime("%Y%m%d-%H%M%S"), "+".join(config.data.names), config.model.model_name)
         folder = runs / "_".join([*words, config.method.name])
-    folder = Path(folder)
-    with writing(folder, "The run folder"):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _new_folder(folder)
+    else:
+        folder = Path(folder)  # hydra has made it
+        with writing(folder, "The run folder"):
+            folder.mkdir(parents=True, exist_ok=True)
+    lock.enter_context(locked(folder, "The run folder"))
+    if (folder / "config.yaml").exists():
+        raise UserError(f"The run folder {folder} holds a run already. Choose another, as with hydra.sweep.dir=FOLDER")
     write_text(folder / "config.yaml", config_text)
     return folder, False
+
+
+def _new_folder(wanted: Path) -> Path:
+    """Make a folder that nobody has: two runs may begin in one second."""
+    with writing(wanted, "The run folder"):
+        for number in itertools.count(1):
+            folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                return folder
+    raise AssertionError("itertools.count ends")
 
 
 def _unfinished_run(runs: Path, config_text: str) -> Path | None:

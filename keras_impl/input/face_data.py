@@ -12,12 +12,14 @@ import pandas as pd
 
 from faces.datasets import DATASETS
 from faces.errors import UserError
+from faces.files import make_folder
 from faces.images import read_and_resize, resize_rgb
 from faces.ingest.crops import shared_geometry
 from faces.ingest.packed import FOLDER, PackedFaces, PackedRows, open_pack, pack_command
 from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table, with_slashes_in
 from faces.label_files.label_table import write_table
 from faces.labels import ADIENCE_EDGES
+from faces.locks import locked
 from faces.splits.lists import read_split_list
 from faces.splits.protocols import Fold, SplitOptions, make_folds
 
@@ -237,9 +239,14 @@ def _require_files(table, folder):
 def _make_sample(folder, meta):
     if meta.is_file() and folder.is_dir():
         return
-    print(f"Drawing the synthetic sample set into {folder} ...")
-    table, _ = ingest("sample", folder)
-    write_table(table, meta)
+    make_folder(meta.parent)
+    # Of two trainings that begin together on a new machine, one draws and the other waits.
+    with locked(meta, "The table", wait=True):
+        if meta.is_file() and folder.is_dir():
+            return
+        print(f"Drawing the synthetic sample set into {folder} ...")
+        table, _ = ingest("sample", folder)
+        write_table(table, meta)
 
 
 def first_rows(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:

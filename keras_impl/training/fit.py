@@ -14,7 +14,7 @@ from keras_impl.devices import compiles_steps
 from keras_impl.input.augment import Augmentation, make_augmenter, make_keras_cv_augmenter
 from keras_impl.input.batches import steps_per_epoch
 from keras_impl.input.device_augment import make_device_augmenter
-from keras_impl.input.labels import make_arrays, with_mean_one
+from keras_impl.input.labels import known_labels, make_arrays, with_mean_one
 from keras_impl.input.parts import Part
 from keras_impl.input.pipeline import make_evaluation_input, make_training_input
 from keras_impl.methods import METHODS
@@ -53,6 +53,9 @@ def fit(
 
     Returns:
         RunRecorder with the history.
+
+    Raises:
+        UserError: the training diverged, or its state cannot be read; see `RunRecorder`.
     """
     train, val = parts["train"], parts["val"]
     steps = steps_per_epoch(len(train.faces), recipe.batch_size, recipe.steps_per_epoch)
@@ -132,12 +135,23 @@ def compile_model(model: FaceModel, recipe: Recipe, steps: int, first_epoch: int
 def _make_recorder(model, val, recipe, folder, average):
     metric = METRICS[METRIC_NAMES["age" if "age" in model.output_keys else "gender"]]
     monitor, maximize = f"val_{metric.name}", metric.better == HIGH
-    if not len(val.table):
-        _log.warning("There is no validation part: the checkpoint is chosen by the training loss.")
+    judged = _judged_outputs(model, val, recipe)
+    if not judged:
+        part = "known label in the validation part" if len(val.table) else "validation part"
+        _log.warning("There is no %s: the checkpoint is chosen by the training loss.", part)
     elif "age" in model.output_keys and np.isnan(val.labels.age[:, 0]).all():
-        _log.warning("No age of the validation part is known exactly: the checkpoint is chosen by its loss.")
-        monitor = "val_loss"
+        of = "" if "age" in judged else " of gender"
+        _log.warning("No age of the validation part is known exactly: the checkpoint is chosen by its loss%s.", of)
+        monitor, maximize = "val_loss", False
     return RunRecorder(folder, monitor=monitor, maximize=maximize, patience=recipe.early_stopping, average=average)
+
+
+def _judged_outputs(model, val, recipe):
+    """Outputs that a validation says something of: a label is known, and counts in the loss. Over nothing, a loss is 0,
+    which would be the best of all."""
+    known = known_labels(model.method, val.labels.age, val.labels.gender)
+    factors = {"age": 1.0, "gender": recipe.gender_weight}
+    return [name for name in model.output_keys if known[name].any() and factors[name] > 0]
 
 
 def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting, callbacks):
@@ -159,7 +173,7 @@ def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting
         **_augmenters(model, recipe, augmentation, steps),
     )
     validation = None
-    if len(val.table):
+    if _judged_outputs(model, val, recipe):
         arrays = make_arrays(val.labels, method=model.method, outputs=model.output_keys)
         validation = make_evaluation_input(val.faces, arrays, batch_size=recipe.batch_size)
     model.fit(

@@ -41,7 +41,7 @@ class _LaterSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _constant(lr, total_steps, warmup_steps):
-    return lr
+    return float(lr)  # Keras refuses a whole number
 
 
 def _steps(lr, total_steps, warmup_steps):

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import UserError
-from faces.files import remove_leftovers, replacing, write_csv
+from faces.files import remove_leftovers, write_csv
 from keras_impl.checkpoint import CheckpointWriter
 from keras_impl.training.averaging import AveragedWeights
+from keras_impl.training.state import load_state, save_state
 
-STATE_NAME = "resume.npz"
 CHECKPOINT_NAME = "model.keras"
 HISTORY_NAME = "history.csv"
 
@@ -28,6 +28,9 @@ class RunRecorder(keras.callbacks.Callback):
     The checkpoint is written before the state: a run killed between the two repeats the epoch and writes the same
     checkpoint again. The history in the state is the truth, history.csv its readable copy.
 
+    A training that diverges ends with a UserError at the step or epoch that shows it. Nothing of that epoch is
+    recorded, so checkpoint and state stay those of the sound ones.
+
     Args:
         folder: run folder.
         monitor: column whose least value marks the best epoch; where it is missing, the training loss.
@@ -35,6 +38,8 @@ class RunRecorder(keras.callbacks.Callback):
         patience: epochs without improvement after which training stops, None for never.
         average: AveragedWeights whose weights the checkpoint gets, None for the model's own.
     """
+
+    async_safe = True  # else Keras would wait for this callback after every step
 
     def __init__(
         self,
@@ -65,13 +70,11 @@ class RunRecorder(keras.callbacks.Callback):
         """Read the state of the run folder; returns the number of finished epochs, 0 where there is none.
 
         Raises:
-            UserError: another backend of Keras began the run.
+            UserError: another backend of Keras began the run, or all states are damaged.
         """
         remove_leftovers(self.folder)  # of the run that was killed
-        file = self.folder / STATE_NAME
-        if file.is_file():
-            with np.load(file) as state:
-                self._state = found = dict(state)
+        self._state = found = load_state(self.folder)
+        if found is not None:
             backend = keras.backend.backend()
             begun = str(found.get("backend", backend))
             if begun != backend:
@@ -95,36 +98,61 @@ class RunRecorder(keras.callbacks.Callback):
         if optimizer:
             _assign(model.optimizer.variables, optimizer_values, self.folder)
 
-    def _save_state(self):
+    def _variables(self):
+        """{kind: arrays} of model and optimizer; UserError if one of them holds what is no number."""
         groups = {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
-        arrays: dict[str, Any] = {f"{kind}_count": len(variables) for kind, variables in groups.items()}
-        for kind, variables in groups.items():
-            arrays |= {f"{kind}{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
-        with replacing(self.folder / STATE_NAME, "The resume state") as part:
-            np.savez(part, history=json.dumps(self.history), backend=keras.backend.backend(), **arrays)
+        arrays = {kind: [keras.ops.convert_to_numpy(each) for each in group] for kind, group in groups.items()}
+        for kind, group in arrays.items():
+            if not all(np.isfinite(array).all() for array in group):
+                self._stop(f"a weight of the {kind} is no number")
+        return arrays
+
+    def _save_state(self, arrays):
+        values: dict[str, Any] = {f"{kind}_count": len(group) for kind, group in arrays.items()}
+        for kind, group in arrays.items():
+            values |= {f"{kind}{index}": array for index, array in enumerate(group)}
+        save_state(self.folder, {"history": json.dumps(self.history), "backend": keras.backend.backend(), **values})
 
     # === Keras' events ===
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._started = time.monotonic()
 
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):  # that of the epoch so far: nothing brings it back
+            self._stop(f"the training loss is {float(loss)}")
+
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self._started, 2)
-        if not math.isfinite(row["loss"]):
-            raise UserError(
-                f"The training loss became {row['loss']} in epoch {epoch + 1}. Try a lower train.lr or train.clip_norm."
-            )
+        self._require_numbers(row)
+        arrays = self._variables()
         previous = self.best_epoch()
         self.history.append(row)
         if self.best_epoch() != previous:
             self._save_checkpoint()
-        self._save_state()
+        self._save_state(arrays)
         self._write_history()
         if self.exhausted():
             print(f"No better {self.monitor} for {self.patience} epochs: training stops.")
             self.model.stop_training = True
+
+    def _require_numbers(self, row):
+        """UserError for a loss that is no number, or an infinite metric: the model predicts none. A metric that is
+        NaN had no known label."""
+        for name, value in row.items():
+            if math.isinf(value) or (math.isnan(value) and name in ("loss", "val_loss", self.monitor)):
+                self._stop(f"{'the training loss' if name == 'loss' else name} is {value}")
+
+    def _stop(self, reason):
+        best = self.best_epoch()
+        kept = f" The best epoch before, {best}, is kept in {self.folder / CHECKPOINT_NAME}." if best else ""
+        raise UserError(
+            f"The training diverged in epoch {len(self.history) + 1}: {reason}.{kept} "
+            "Try a lower train.lr or train.clip_norm."
+        )
 
     def _write_history(self):
         write_csv(self.folder / HISTORY_NAME, pd.DataFrame(self.history))
@@ -141,8 +169,7 @@ class RunRecorder(keras.callbacks.Callback):
         return self.patience is not None and len(self.history) - self.best_epoch() >= self.patience
 
     def _score(self, row):
-        value = self._sign * row[self.monitor] if self.monitor in row else row["loss"]
-        return value if math.isfinite(value) else math.inf
+        return self._sign * row[self.monitor] if self.monitor in row else row["loss"]
 
     def _save_checkpoint(self):
         if self._writer is None:
@@ -153,6 +180,6 @@ class RunRecorder(keras.callbacks.Callback):
 
 def _assign(variables, values, folder):
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        raise UserError(f"{folder / STATE_NAME} belongs to another model or optimizer: this run cannot be resumed.")
+        raise UserError(f"The state in {folder} belongs to another model or optimizer: this run cannot be resumed.")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

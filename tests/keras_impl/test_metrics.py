@@ -49,7 +49,7 @@ INPUTS = {
     **dict.fromkeys(("gender_accuracy", "gender_balanced_accuracy"), (GENDER, GENDER_PROBABILITIES, {})),
 }
 SCALAR = {"median_error", "rmse", "balanced_mae", "expected_calibration_error", "gender_balanced_accuracy"}
-LEFT_OUT = {"mae", "bias", "median_error", "rmse", "balanced_mae"}  # what a missing prediction does to them
+IN_YEARS = {"mae", "bias", "median_error", "rmse", "balanced_mae"}
 WRONG = {"cumulative_score", "group_accuracy", "one_off_group_accuracy", "interval_coverage", "gender_accuracy"}
 
 
@@ -107,12 +107,12 @@ class TestEveryMetric:
         truth, predicted, extra = INPUTS[name]
         assert np.isnan(value(name, unknown_at(truth, slice(None)), predicted, **extra)).all()
 
-    @pytest.mark.parametrize("name", sorted(LEFT_OUT | WRONG | {"gender_balanced_accuracy"}))
-    def test_missing_prediction(self, name):
+    @pytest.mark.parametrize("name", sorted(IN_YEARS | WRONG | {"gender_balanced_accuracy"}))
+    @pytest.mark.parametrize("no_number", [np.nan, np.inf])
+    def test_prediction_that_is_no_number_is_never_an_unknown_label(self, name, no_number):
         truth, predicted, extra = INPUTS[name]
-        known = np.arange(N) != 8
         missing = predicted.copy()
-        missing[8] = np.nan
+        missing[8] = no_number
         result = value(name, truth, missing, **extra)
         if name in WRONG:
             assert result[8] == 0
@@ -120,8 +120,14 @@ class TestEveryMetric:
             missing[8] = np.eye(2)[1 - truth[8]]  # sure of the other gender
             assert result == value(name, truth, missing)
         else:
-            expected = value(name, truth[known], predicted[known])
-            assert np.nanmean(result) == pytest.approx(np.nanmean(expected), rel=1e-12)
+            missing[8] = 1e9
+            largest = value(name, truth, missing)
+            assert np.nanmean(result) == (largest if name == "median_error" else np.inf)
+            missing[8] = no_number
+            # A resampled set without it does not know of it.
+            drawn = (np.arange(N) != 8) * 1.0
+            expected = np.nanmean(value(name, truth[drawn > 0], predicted[drawn > 0]))
+            assert np.nanmean(value(name, truth, missing, weight=drawn)) == pytest.approx(expected, rel=1e-12)
 
     @pytest.mark.parametrize("name", INPUTS)
     def test_one_sample(self, name):
@@ -280,17 +286,15 @@ class TestDistributions:
         result = value("expected_calibration_error", np.array([0.0, 8.0]), probabilities)
         assert result == pytest.approx((0.95 + 1) / 2, rel=1e-12)
 
-    def test_calibration_error_leaves_rows_without_probabilities_out(self):
+    def test_probabilities_that_are_no_numbers_are_infinitely_wrong(self):
         probabilities = PROBABILITIES.copy()
         probabilities[3] = np.nan
-        known = np.arange(N) != 3
-        result = value("expected_calibration_error", GRID_AGE, probabilities, min_age=20)
-        expected = value("expected_calibration_error", GRID_AGE[known], PROBABILITIES[known], min_age=20)
-        assert result == pytest.approx(expected, rel=1e-12)
-
-    def test_rows_without_probabilities_have_no_score(self):
-        for name in ("nll", "crps"):
-            assert np.isnan(value(name, np.array([1.0]), np.full((1, 3), np.nan))).all()
+        drawn = np.arange(N) != 3
+        for name in ("nll", "crps", "expected_calibration_error"):
+            assert np.nanmean(value(name, GRID_AGE, probabilities, min_age=20)) == np.inf
+            result = np.nanmean(value(name, GRID_AGE, probabilities, min_age=20, weight=drawn * 1.0))
+            expected = np.nanmean(value(name, GRID_AGE[drawn], PROBABILITIES[drawn], min_age=20))
+            assert result == pytest.approx(expected, rel=1e-12)
 
 
 class TestIntervals:

@@ -120,3 +120,31 @@ def test_mixup_keeps_the_weight_of_each_label():
 def test_names_that_nobody_knows(settings, message):
     with pytest.raises(UserError, match=message):
         compiled_model(**{"method": "cross_entropy", **settings})
+
+
+# === Metrics over nothing, and predictions that are no numbers ===
+
+
+def measured(model, ages, genders, images=None):
+    batch, labels, weights = labelled_batch(ages, genders)
+    model.reset_metrics()
+    return model.test_on_batch(batch if images is None else images, labels, sample_weight=weights, return_dict=True)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_metric_over_no_known_label_is_nan_not_the_best(jit_compile):
+    model = compiled_model()
+    model.jit_compile = jit_compile
+    nothing = measured(model, [np.nan, np.nan], [-1, -1])
+    assert np.isnan(nothing["age_mae"]) and np.isnan(nothing["gender_accuracy"])
+    known = measured(model, [30, np.nan], [-1, 1])
+    assert np.isfinite([known["age_mae"], known["gender_accuracy"]]).all()
+
+
+def test_prediction_that_is_no_number_is_never_left_out():
+    model = compiled_model()
+    images, _, _ = labelled_batch([20] * 12, [0] * 12)
+    images[3] = np.nan
+    result = measured(model, [20.0] * 12, [0] * 12, images)
+    assert result["age_mae"] == np.inf and not np.isfinite(result["loss"])
+    assert np.isfinite(measured(model, [20.0] * 12, [0] * 12)["age_mae"])

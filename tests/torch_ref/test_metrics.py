@@ -269,13 +269,17 @@ def test_unknown_labels_drop_out(name, case):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_weights_are_counts_of_a_resample(name, case, sample):
-    """The weighted metric is that of the rows repeated as often, unknown labels and missing predictions included."""
+    """The weighted metric is that of the rows repeated as often, unknown labels included, and predictions that are no
+    numbers, which count where they are drawn."""
     truth, predicted, extra = case(name)
     forget(truth, slice(None, None, 7))
-    predicted[3::9] = math.nan
     for spread in extra.values():
         spread[1::5] = math.nan
-    weight = sample[2]
+    weight = sample[2].clone()
+    predicted[3::9] = math.nan
+    weighted = METRICS[name](truth, predicted, weight=weight, **extra).nanmean()
+    assert weighted == math.inf or name in {*WRONG_WITHOUT_PREDICTION, "gender_balanced_accuracy", "median_error"}
+    weight[3::9] = 0
     repeated = [torch.repeat_interleave(array, weight, 0) for array in (truth, predicted)]
     extra_repeated = {key: torch.repeat_interleave(value, weight) for key, value in extra.items()}
     expected = METRICS[name](*repeated, **extra_repeated).nanmean()
@@ -325,18 +329,22 @@ def test_perfect_prediction(name, case):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_missing_prediction(name, case):
+@pytest.mark.parametrize("no_number", [math.nan, math.inf])
+def test_prediction_that_is_no_number_is_never_an_unknown_label(name, case, no_number):
     truth, predicted, extra = case(name)
     left = METRICS[name](truth[1:], predicted[1:], **{key: value[1:] for key, value in extra.items()})
-    predicted[0] = math.nan
+    predicted[0] = no_number
     values = METRICS[name](truth, predicted, **extra)
     if name == "gender_balanced_accuracy":
         predicted[0] = torch.nn.functional.one_hot(1 - truth[0], 2)  # as good as a wrong answer
         assert values == METRICS[name](truth, predicted) != left
+    elif name == "median_error":  # the largest of all errors, but not the middle one
+        predicted[0] = 1e9
+        assert values == METRICS[name](truth, predicted) != left
     elif name in SCALARS:
-        assert values.item() == pytest.approx(left.item(), rel=1e-12)
+        assert values.item() == math.inf != left.item()
     else:
-        np.testing.assert_array_equal(values[0], WRONG_WITHOUT_PREDICTION.get(name, math.nan))
+        np.testing.assert_array_equal(values[0], WRONG_WITHOUT_PREDICTION.get(name, math.inf))
         np.testing.assert_allclose(values[1:], left, rtol=1e-12)
 
 

@@ -216,7 +216,7 @@ def test_interval_coverage_and_width_by_hand():
     ends = [[30, 40], [20, 30], [31, 40], [20, 29], [0, 100], [math.nan, 40]]
     interval = torch.tensor(ends, dtype=torch.float64)
     np.testing.assert_array_equal(interval_coverage(age, interval), [1, 1, 0, 0, math.nan, 0])
-    np.testing.assert_array_equal(interval_width(age, interval), [10, 10, 9, 9, math.nan, math.nan])
+    np.testing.assert_array_equal(interval_width(age, interval), [10, 10, 9, 9, math.nan, math.inf])
 
 
 def test_weighted_coverage_and_width_equal_numpy_average(sample):

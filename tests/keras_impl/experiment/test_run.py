@@ -1,7 +1,9 @@
 """Whole trainings of a tiny backbone in this process: what the configuration promises, column by column."""
 
 import json
+import os
 import re
+import time
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,10 @@ import pytest
 
 from faces.errors import UserError
 from faces.images import read_rgb
+from faces.locks import locked
 from keras_impl.checkpoint import load_model
 from keras_impl.experiment.configuration import read_configuration
+from keras_impl.experiment.run import run
 from keras_impl.predictor import Predictor
 from tests.results import read_history
 
@@ -186,3 +190,37 @@ def test_prediction_from_python_equals_the_report(train_in_process, in_face_fold
     np.testing.assert_allclose(from_files["age"], report["predicted_age"], rtol=1e-5)
     np.testing.assert_allclose(from_arrays["age"], report["predicted_age"], rtol=1e-5)
     np.testing.assert_allclose(from_arrays["gender"][:, 0], report["female_probability"], rtol=1e-5)
+
+
+# === Run folders ===
+
+
+def test_two_runs_of_one_second_have_a_folder_each(train_in_process, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda *_: "20260101-000000")
+    first, second = (train_in_process("train.epochs=1", f"train.seed={seed}") for seed in (0, 1))
+    assert second == first.with_name(f"{first.name}_2")
+    for folder, seed in ((first, 0), (second, 1)):
+        assert f"seed: {seed}" in (folder / "config.yaml").read_text()
+        assert json.loads((folder / "run.json").read_text())["seed"] == seed
+
+
+def test_run_that_another_process_writes_is_not_resumed(train_in_process, in_face_folder):
+    done = train_in_process("train.epochs=1")
+    (done / "metrics.json").unlink()  # as if it were still at work
+    before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
+    expected = rf"^The run folder .*{done.name} is being written by process {os.getpid()} on "
+    with locked(done), pytest.raises(UserError, match=expected):
+        train_in_process("train.epochs=1", "train.resume=true")
+    assert {path.name: path.stat().st_mtime_ns for path in done.iterdir()} == before
+    assert [path.name for path in (in_face_folder / "runs").iterdir()] == [done.name]
+
+
+def test_folder_of_a_sweep_that_holds_a_run_is_refused(run_config, in_face_folder):
+    values, text = run_config("train.epochs=1")
+    folder = in_face_folder / "grid" / "0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("of another run")
+    with pytest.raises(UserError, match=r"grid/0 holds a run already\. Choose another"):
+        run(values, config_text=text, folder=folder)
+    assert (folder / "config.yaml").read_text() == "of another run"
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]

@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
+from faces.errors import UserError
 from keras_impl.input.augment import NO_AUGMENTATION
 from keras_impl.input.labels import Labels
 from keras_impl.input.parts import Part
+from keras_impl.predictor import Predictor
 from keras_impl.training.fit import compile_model, fit
 from tests.configurations import configured
 from tests.keras_impl.small_models import SIZE, noise_faces, normalised_model
@@ -137,3 +140,49 @@ def test_two_devices_train_as_one():
     assert len(one) == 3
     for single, mirrored in zip(one, two, strict=True):
         assert mirrored == pytest.approx(single, rel=2e-3)
+
+
+# === Training that diverges, and labels that are not there ===
+
+SGD = ("train.optimizer_name=sgd", "train.lr=0.001", "train.clip_norm=null", "train.schedule=constant")
+SETTINGS = {"augmentation": NO_AUGMENTATION, "weighting": {"scheme": "none"}}
+
+
+class FarTooFast(keras.callbacks.Callback):
+    """A learning rate from the third epoch on that no net survives."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            self.model.optimizer.learning_rate = 1e9
+
+
+@pytest.mark.parametrize("overrides", [[], ["train.ema=0.9"], ["train.freeze_epochs=1"]], ids=" ".join)
+def test_diverging_training_stops_and_keeps_the_best_epoch(tmp_path, overrides):
+    parts = {"train": noise_part(16), "val": noise_part(8)}
+    given = recipe("train.epochs=9", *SGD, *overrides)
+    with pytest.raises(UserError, match=r"^The training diverged in epoch \d: .* Try a lower train\.lr") as stopped:
+        fit(normalised_model(), parts, given, tmp_path, callbacks=[FarTooFast()], **SETTINGS)
+    assert "is kept in" in str(stopped.value) and "\n" not in str(stopped.value)
+    assert np.isfinite(Predictor.load(tmp_path / "model.keras")(noise_faces(4))["age"]).all()
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert len(history) >= 2 and np.isfinite(history.to_numpy(float)).all() and history["val_age_mae"].min() > 0
+
+
+@pytest.mark.parametrize("outputs", [["age", "gender"], ["age"], ["gender"]], ids=" ".join)
+def test_validation_without_a_known_label_is_not_chosen_by(tmp_path, caplog, outputs):
+    parts = {"train": noise_part(16), "val": noise_part(8)}
+    parts["val"].labels.age[:], parts["val"].labels.gender[:] = np.nan, -1
+    recorder = fit(normalised_model(outputs=outputs), parts, recipe("train.epochs=3"), tmp_path, **SETTINGS)
+    assert "There is no known label in the validation part: the checkpoint is chosen by the training" in caplog.text
+    assert not any(name.startswith("val_") for name in recorder.history[0])
+    assert recorder.best_epoch() == 1 + int(np.argmin([row["loss"] for row in recorder.history]))
+
+
+def test_validation_with_genders_only_is_chosen_by_their_loss(tmp_path, caplog):
+    parts = {"train": noise_part(16), "val": noise_part(8)}
+    parts["val"].labels.age[:] = np.nan
+    recorder = fit(normalised_model(), parts, recipe("train.epochs=2"), tmp_path, **SETTINGS)
+    assert (
+        "No age of the validation part is known exactly: the checkpoint is chosen by its loss of gender" in caplog.text
+    )
+    assert recorder.monitor == "val_loss" and all(np.isnan(row["val_age_mae"]) for row in recorder.history)

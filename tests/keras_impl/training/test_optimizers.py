@@ -106,3 +106,10 @@ def test_unknown_names_list_the_known():
         make_optimizer("lion", 0.1)
     with pytest.raises(UserError, match=r"'saw'\. Expected one of: constant, steps, cosine"):
         make_schedule("saw", 0.1, total_steps=4)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", ["constant", "steps", "cosine"])
+def test_whole_learning_rate_is_one_as_any_other(optimizer, schedule):
+    made = make_optimizer(optimizer, make_schedule(schedule, 1, total_steps=10))
+    assert float(made.learning_rate) == pytest.approx(1)

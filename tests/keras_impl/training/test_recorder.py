@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -32,7 +33,7 @@ def recorded(folder, rows, **settings):
 
 
 def test_best_epoch_is_the_first_of_the_least(tmp_path):
-    recorder = recorded(tmp_path, [{"val_age_mae": value} for value in (5, 3, float("nan"), 3, 4)], patience=3)
+    recorder = recorded(tmp_path, [{"val_age_mae": value} for value in (5, 3, 6, 3, 4)], patience=3)
     assert recorder.best_epoch() == 2 and recorder.exhausted() and recorder.model.stop_training
     assert not recorded(tmp_path, [{"val_age_mae": value} for value in (5, 3, 4, 4)], patience=3).exhausted()
 
@@ -78,7 +79,8 @@ def test_what_a_killed_run_left_is_put_right(tmp_path):
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     RunRecorder(tmp_path, monitor="val_age_mae").load()
     assert (tmp_path / "history.csv").read_text().splitlines() == lines
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "model.keras", "resume.npz"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["history.csv", "model.keras", "resume.npz", "resume_older.npz"]
 
 
 def test_state_of_another_model_is_refused(tmp_path):
@@ -94,8 +96,51 @@ def test_no_state_is_a_new_run(tmp_path):
     assert recorder.load() == 0 and not recorder.pending
 
 
-def test_loss_that_is_no_number_stops_the_run(tmp_path):
-    with pytest.raises(UserError, match=r"The training loss became nan in epoch 2\. Try a lower train\.lr"):
-        recorded(tmp_path, [{"val_age_mae": 1}, {"loss": float("nan")}])
-    # The good epoch is still there.
+# === Divergence ===
+
+
+def spoil(variable):
+    variable.assign(keras.ops.full_like(variable, float("nan")))
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ({"loss": float("nan")}, "the training loss is nan"),
+        ({"loss": float("inf")}, "the training loss is inf"),
+        ({"val_loss": float("nan"), "val_age_mae": 0.0}, "val_loss is nan"),
+        ({"val_age_mae": float("nan")}, "val_age_mae is nan"),
+        ({"val_age_mae": float("inf")}, "val_age_mae is inf"),
+    ],
+)
+def test_training_that_diverges_ends_in_one_line_and_keeps_the_best_epoch(tmp_path, row, what):
+    recorder = recorded(tmp_path, [{"val_age_mae": 1}])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(
+        UserError, match=rf"^The training diverged in epoch 2: {what}\. The best epoch before, 1, is kept"
+    ):
+        recorder.on_epoch_end(1, {"loss": 0.5, "val_age_mae": 0.5, **row})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert RunRecorder(tmp_path, monitor="val_age_mae").load() == 1
+
+
+@pytest.mark.parametrize("kind", ["model", "optimizer"])
+def test_weights_that_are_no_numbers_are_never_kept(tmp_path, kind):
+    recorder = recorded(tmp_path, [{"val_age_mae": 1}])
+    before = (tmp_path / "model.keras").read_bytes()
+    spoil((recorder.model if kind == "model" else recorder.model.optimizer).variables[-1])
+    with pytest.raises(UserError, match=f"diverged in epoch 2: a weight of the {kind} is no number"):
+        recorder.on_epoch_end(1, {"loss": 0.1, "val_age_mae": 0.1})
+    assert (tmp_path / "model.keras").read_bytes() == before
+
+
+def test_divergence_is_noticed_at_its_step(tmp_path):
+    recorder = recorded(tmp_path, [])
+    recorder.on_train_batch_end(0, {"loss": 2.0})
+    with pytest.raises(UserError, match=r"diverged in epoch 1: the training loss is nan\. Try a lower train\.lr"):
+        recorder.on_train_batch_end(1, {"loss": float("nan")})
+
+
+def test_metric_of_no_known_label_is_not_chosen_by_and_no_divergence(tmp_path):
+    rows = [{"loss": loss, "age_mae": float("nan"), "val_age_mae": mae} for loss, mae in ((1, 3), (2, 2), (0.5, 4))]
+    assert recorded(tmp_path, rows).best_epoch() == 2
