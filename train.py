@@ -12,8 +12,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from faces.errors import UserError, one_line
+from faces.errors import Diverged, UserError, one_line
 from faces.startup import run_main
+
+# How runs of a sweep ended that have no result.
+diverged: list[Diverged] = []
 
 CONFIG = Path(__file__).with_name("src") / "config.yaml"
 
@@ -25,15 +28,23 @@ def train(config: DictConfig):
     hydra_config = HydraConfig.get()
     sweep = hydra_config.mode == RunMode.MULTIRUN
     changes = (item.lstrip("+").partition("=") for item in hydra_config.overrides.task)
+
+    def start():
+        try:
+            run(
+                OmegaConf.to_container(config, resolve=True),
+                config_text=OmegaConf.to_yaml(config, resolve=True),
+                folder=hydra_config.runtime.output_dir if sweep else None,
+                overrides={key: value for key, _, value in changes},
+            )
+        except Diverged as error:
+            if not sweep:
+                raise
+            print(f"error: {error}", file=sys.stderr)  # the other runs go on
+            diverged.append(error)
+
     # An error that reached hydra would get a line of hydra's before our own.
-    run_main(
-        lambda: run(
-            OmegaConf.to_container(config, resolve=True),
-            config_text=OmegaConf.to_yaml(config, resolve=True),
-            folder=hydra_config.runtime.output_dir if sweep else None,
-            overrides={key: value for key, _, value in changes},
-        )
-    )
+    run_main(start)
 
 
 def main():
@@ -46,6 +57,8 @@ def main():
         train()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error)) from error
+    if diverged:
+        raise UserError(f"{len(diverged)} runs of the sweep diverged; its table has no result of them.")
 
 
 def _explain(error):

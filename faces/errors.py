@@ -5,6 +5,10 @@ class UserError(ValueError):
     """Bad input. The message is one line: what was expected and what came."""
 
 
+class Diverged(UserError):
+    """A training whose numbers are none any more; the other runs of a sweep go on."""
+
+
 def one_line(error: BaseException, *, kind: bool = True) -> str:
     """What an error says, in one line of text that any output can hold.
 

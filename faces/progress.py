@@ -2,7 +2,8 @@
 
 - `print` tells what the command was asked for, and how far it is, on standard output. Where rows of a table go to
   standard output, `predict.py` tells it on standard error.
-- A progress bar goes to standard error, and only to a terminal.
+- A progress bar goes to standard error, and only to a terminal. Where none watches, what takes many minutes tells a
+  line a minute on standard output: `progress_line`.
 - `logging` tells, as a warning, what may be wrong while the work goes on: images that cannot be read, ages that the
   loss clips. In the server it also keeps the traceback of a request that failed.
 - What ends the program is a `UserError`; `faces.startup.run_main` prints it.
@@ -14,6 +15,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from tqdm import tqdm
+
+LINE_SECONDS = 60.0  # between two lines of what goes on
 
 
 def progress_bar(
@@ -28,3 +31,16 @@ def progress_bar(
         shown: True or False shows or hides the bar; None shows it on a terminal only.
     """
     return tqdm(items, name, total=total, disable=None if shown is None else not shown, unit="")
+
+
+def progress_line(text: str) -> None:
+    """A line on standard output that is seen at once, also where it is a file."""
+    print(text, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 45 s, 12 min, 3 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

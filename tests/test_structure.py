@@ -36,6 +36,7 @@ LAZY = {
 SERVER = {"fastapi", "jinja2", "starlette", "uvicorn"}
 # The modules that print, by the rule of faces/progress.py; every other module of faces and keras_impl does not.
 PRINTING = {
+    "faces/progress",  # a line of how far it is
     "faces/startup",  # how a program ends
     "keras_impl/experiment/fold",
     "keras_impl/experiment/folds",

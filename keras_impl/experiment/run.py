@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from faces.errors import UserError
+from faces.errors import Diverged, UserError
 from faces.files import write_text, writing
 from faces.locks import locked
 from keras_impl.devices import set_precision
 from keras_impl.experiment.configuration import Configuration, read_configuration
 from keras_impl.experiment.fold import run_fold
 from keras_impl.experiment.folds import run_folds
-from keras_impl.experiment.sweep import write_sweep_report
+from keras_impl.experiment.sweep import write_diverged, write_sweep_report
 from keras_impl.input.face_data import SPLIT_KEYS, divide, load_data
 from keras_impl.training.recipe import check_backend
 
@@ -61,10 +61,15 @@ def run(
         def open_folder() -> tuple[Path, bool]:
             return _open_run_folder(config, config_text, folder, lock)
 
-        if len(folds) == 1:
-            run_folder = run_fold(config, data, folds[0], open_folder, overrides=overrides)
-        else:
-            run_folder = run_folds(config, data, folds, open_folder, overrides=overrides)
+        try:
+            if len(folds) == 1:
+                run_folder = run_fold(config, data, folds[0], open_folder, overrides=overrides)
+            else:
+                run_folder = run_folds(config, data, folds, open_folder, overrides=overrides)
+        except Diverged as error:
+            if folder is not None:
+                write_diverged(Path(folder), overrides or {}, error)
+            raise
     if folder is not None:
         write_sweep_report(run_folder.parent)
     return run_folder

@@ -2,13 +2,14 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from faces.errors import UserError
-from faces.files import write_csv, write_figure, write_text
+from faces.errors import Diverged, UserError
+from faces.files import write_csv, write_figure, write_json, write_text
 from faces.report.metrics import LOW, TRAINING, metrics_in
 from faces.report.pictures.sweep import sweep_figure
 
@@ -45,6 +46,19 @@ def write_sweep_report(sweep_folder: str | Path) -> pd.DataFrame:
     table = table.sort_values(by, ascending=rising, kind="stable", ignore_index=True)
     _write(folder, table, swept, fixed, metric)
     return table
+
+
+def write_diverged(folder: Path, overrides: Mapping[str, str], error: Diverged) -> None:
+    """The run.json of a run that has no result, and the report of its sweep.
+
+    Args:
+        folder: of the run.
+        overrides: config key -> text.
+        error: how the training ended.
+    """
+    nothing = dict.fromkeys(_results())
+    write_json(folder / "run.json", {"run": folder.name, "overrides": overrides, **nothing, "error": str(error)})
+    write_sweep_report(folder.parent)
 
 
 def _results():

@@ -20,6 +20,7 @@ from keras_impl.input.pipeline import make_evaluation_input, make_training_input
 from keras_impl.methods import METHODS
 from keras_impl.model import METRIC_NAMES, FaceModel
 from keras_impl.training.averaging import AveragedWeights
+from keras_impl.training.lines import ProgressLines
 from keras_impl.training.optimizers import make_optimizer, make_schedule
 from keras_impl.training.recipe import Recipe
 from keras_impl.training.recorder import RunRecorder
@@ -63,6 +64,8 @@ def fit(
     recorder = _make_recorder(model, val, recipe, folder, average)
     # The leaves of a forest move before the average and the recorder look at the model.
     callbacks = [*_method_callbacks(model, train, recipe), *([average] if average else []), recorder, *callbacks]
+    if recipe.verbose == "auto" and not sys.stdout.isatty():
+        callbacks.append(ProgressLines(recipe.epochs, steps))
     done = recorder.load() if resume else 0
     for frozen, start, stop in _phases(recipe):
         if done >= stop or recorder.exhausted():

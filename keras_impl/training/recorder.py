@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from faces.errors import UserError
+from faces.errors import Diverged, UserError
 from faces.files import remove_leftovers, write_csv
 from keras_impl.checkpoint import CheckpointWriter
 from keras_impl.training.averaging import AveragedWeights
@@ -28,7 +28,7 @@ class RunRecorder(keras.callbacks.Callback):
     The checkpoint is written before the state: a run killed between the two repeats the epoch and writes the same
     checkpoint again. The history in the state is the truth, history.csv its readable copy.
 
-    A training that diverges ends with a UserError at the step or epoch that shows it. Nothing of that epoch is
+    A training that diverges ends with `Diverged` at the step or epoch that shows it. Nothing of that epoch is
     recorded, so checkpoint and state stay those of the sound ones.
 
     Args:
@@ -99,7 +99,7 @@ class RunRecorder(keras.callbacks.Callback):
             _assign(model.optimizer.variables, optimizer_values, self.folder)
 
     def _variables(self):
-        """{kind: arrays} of model and optimizer; UserError if one of them holds what is no number."""
+        """{kind: arrays} of model and optimizer; Diverged if one of them holds what is no number."""
         groups = {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
         arrays = {kind: [keras.ops.convert_to_numpy(each) for each in group] for kind, group in groups.items()}
         for kind, group in arrays.items():
@@ -140,7 +140,7 @@ class RunRecorder(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _require_numbers(self, row):
-        """UserError for a loss that is no number, or an infinite metric: the model predicts none. A metric that is
+        """Diverged for a loss that is no number, or an infinite metric: the model predicts none. A metric that is
         NaN had no known label."""
         for name, value in row.items():
             if math.isinf(value) or (math.isnan(value) and name in ("loss", "val_loss", self.monitor)):
@@ -149,7 +149,7 @@ class RunRecorder(keras.callbacks.Callback):
     def _stop(self, reason):
         best = self.best_epoch()
         kept = f" The best epoch before, {best}, is kept in {self.folder / CHECKPOINT_NAME}." if best else ""
-        raise UserError(
+        raise Diverged(
             f"The training diverged in epoch {len(self.history) + 1}: {reason}.{kept} "
             "Try a lower train.lr or train.clip_norm."
         )

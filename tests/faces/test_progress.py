@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from faces.progress import progress_bar
+from faces.progress import duration, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -34,3 +34,11 @@ def test_caller_counts(monkeypatch):
     with progress_bar(name="images", total=4) as bar:
         bar.update(3)
     assert "images:  75%" in sys.stderr.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3540, "59 min"), (3599, "1 h 0 min"), (11130, "3 h 6 min")],
+)
+def test_duration_in_words(seconds, text):
+    assert duration(seconds) == text

@@ -1,5 +1,6 @@
 """Whole trainings of a tiny backbone in this process: what the configuration promises, column by column."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faces.errors import UserError
+from faces.errors import Diverged, UserError
 from faces.images import read_rgb
 from faces.locks import locked
 from keras_impl.checkpoint import load_model
 from keras_impl.experiment.configuration import read_configuration
 from keras_impl.experiment.run import run
 from keras_impl.predictor import Predictor
+from keras_impl.training.recorder import RunRecorder
 from tests.results import read_history
 
 
@@ -224,3 +226,23 @@ def test_folder_of_a_sweep_that_holds_a_run_is_refused(run_config, in_face_folde
         run(values, config_text=text, folder=folder)
     assert (folder / "config.yaml").read_text() == "of another run"
     assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+
+
+def test_diverged_run_of_a_sweep_is_no_number_in_its_table(run_config, in_face_folder, monkeypatch):
+    def spoilt(self, batch, logs=None):
+        self._stop("the training loss is nan")
+
+    values, text = run_config("train.epochs=1")
+    grid = in_face_folder / "grid"
+    for number, lr in enumerate(("0.01", "100")):
+        with monkeypatch.context() as patch:
+            expected = contextlib.nullcontext()
+            if number:
+                patch.setattr(RunRecorder, "on_train_batch_end", spoilt)
+                expected = pytest.raises(Diverged, match="The training diverged in epoch 1: the training loss is nan")
+            with expected:
+                run(values, config_text=text, folder=grid / str(number), overrides={"train.lr": lr})
+    table = pd.read_csv(grid / "sweep.csv")
+    assert table["train.lr"].tolist() == [0.01, 100] and table["val_age_mae"].notna().tolist() == [True, False]
+    assert "| 1 | 100 | - | - | - |" in (grid / "sweep.md").read_text()
+    assert not (grid / "1" / "model.keras").exists() and not (grid / "1" / "metrics.json").exists()
