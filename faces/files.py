@@ -165,6 +165,14 @@ def make_folder(folder: str | Path) -> Path:
     return folder
 
 
+def process_start(pid: int) -> int | None:
+    """When a living process began, in ticks since the machine did; None where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 # === Kinds of content ===
 
 
@@ -334,7 +342,7 @@ def _is_written(entry, match):
         return False
     except PermissionError:
         pass
-    ticks = _start_of(pid)
+    ticks = process_start(pid)
     if ticks is None or start == str(ticks):
         return True
     # Another process has the number now. A clock that was set meanwhile must not make a writer of it.
@@ -343,19 +351,11 @@ def _is_written(entry, match):
     return entry.stat(follow_symlinks=False).st_ctime > began - margin
 
 
-def _start_of(pid):
-    """When a living process began, in ticks since the machine did; None where the system does not tell."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 @cache
 def _start_of_own(pid):
-    return _start_of(pid) or 0
+    return process_start(pid) or 0
 
 
 def _start():
-    """`_start_of` this process, a fork of another perhaps; 0 where the system does not tell."""
+    """`process_start` of this process, a fork of another perhaps; 0 where the system does not tell."""
     return _start_of_own(os.getpid())

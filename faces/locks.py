@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from faces.errors import UserError
-from faces.files import writing
+from faces.files import process_start, writing
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class _Owner:
     Attributes:
         host: its name.
         pid: number of the process.
-        start: of `process_start`.
+        start: what tells it from another process of the same number, on this boot or an earlier one; None unknown.
     """
 
     host: str
@@ -67,16 +67,13 @@ def locked(path: str | Path, what: str = "The folder", *, wait: bool = False) ->
         os.close(descriptor)
 
 
-def process_start(pid: int) -> str | None:
-    """What tells a process from an earlier one of the same number; None where the system does not say, or it ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+def _start(pid):
+    """`_Owner.start` of a living process."""
+    ticks = process_start(pid)
+    with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    # The name of the program, in brackets, may hold anything; the start is the 20th field after it.
-    fields = text.rpartition(")")[2].split()
-    return f"{boot}/{fields[19]}" if len(fields) > 19 else None
+        return None if ticks is None else f"{boot}/{ticks}"
+    return None
 
 
 def _take(file, subject, wait):
@@ -144,7 +141,7 @@ def _is_alive(owner):
         return False
     except PermissionError:
         pass
-    return owner.start is None or process_start(owner.pid) in (None, owner.start)
+    return owner.start is None or _start(owner.pid) in (None, owner.start)
 
 
 def _read(descriptor):
@@ -159,7 +156,7 @@ def _read(descriptor):
 
 
 def _write(descriptor):
-    owner = _Owner(socket.gethostname(), os.getpid(), process_start(os.getpid()))
+    owner = _Owner(socket.gethostname(), os.getpid(), _start(os.getpid()))
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{json.dumps(asdict(owner))}\n".encode(), 0)
 

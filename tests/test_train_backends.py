@@ -118,3 +118,26 @@ print(json.dumps([both, two, train(*overrides)]))
     for pair, single in zip(two, one, strict=True):
         for name in ("loss", "age_mae", "gender_accuracy", "val_age_mae", "val_gender_accuracy"):
             assert pair[name] == pytest.approx(single[name], rel=1e-3), name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_metrics_over_nothing_and_of_no_numbers(backend, tmp_path):
+    program = """
+import keras, numpy as np
+from tests.keras_impl.small_models import compiled_model, labelled_batch
+
+def tested(ages, genders, spoilt=False):
+    model = compiled_model()
+    images, labels, weights = labelled_batch(ages, genders)
+    if spoilt:
+        images[1] = np.nan
+    tensors = keras.ops.convert_to_tensor
+    labels, weights = ({name: tensors(group[name]) for name in group} for group in (labels, weights))
+    found = model.test_on_batch(images, labels, sample_weight=weights, return_dict=True)
+    return [str(float(found[name])) for name in ("age_mae", "gender_accuracy")]
+
+print(json.dumps([tested([np.nan] * 2, [-1, -1]), tested([20.0] * 3, [0] * 3, True), tested([20.0] * 3, [0] * 3)]))
+"""
+    nothing, spoilt, sound = results(program, backend=backend, folder=tmp_path)
+    assert nothing == ["nan", "nan"] and spoilt[0] == "inf"
+    assert np.isfinite([float(value) for value in sound]).all()

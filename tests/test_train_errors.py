@@ -61,6 +61,7 @@ def left_behind(folder):
         ("model.img_size=large", ["whole number", "large"]),
         ("model.outputs=[height]", ["model.outputs", "age, gender", "height"]),
         ("model.outputs=[]", ["model.outputs", "[]"]),
+        ("model.outputs=[gender] train.gender_weight=0", ["train.gender_weight must be above 0", "gender only"]),
         ("model.weights=vggface", ["model.weights must be auto, imagenet, null or a .keras file", "vggface"]),
         ("model.weights=gone.keras", ["gone.keras does not exist"]),
         ("model.dropout=2", ["model.dropout", "2"]),

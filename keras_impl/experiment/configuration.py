@@ -180,6 +180,8 @@ def read_configuration(values: Mapping[str, Mapping[str, Any]]) -> Configuration
     config = Configuration(**sections)
     if config.model.batch_size is not None:
         config = replace(config, train=replace(config.train, batch_size=config.model.batch_size))
+    if config.model.outputs == ["gender"] and not config.train.gender_weight:
+        raise UserError("train.gender_weight must be above 0 where model.outputs has gender only. Received: 0")
     return config
 
 

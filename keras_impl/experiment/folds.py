@@ -132,5 +132,6 @@ def _fold_text(over_folds):
     for metric in metrics_in(FOLDS):
         spread = over_folds[f"test_{metric.name}"]
         if not np.isnan(spread["mean"]):
-            lines.append(f"{metric.name} over {spread['folds']} folds: {spread['mean']:.4g}, sd {spread['std']:.2g}")
+            deviation = f", sd {spread['std']:.2g}" if spread["folds"] > 1 else ""
+            lines.append(f"{metric.name} over {spread['folds']} folds: {spread['mean']:.4g}{deviation}")
     return "\n".join(lines)

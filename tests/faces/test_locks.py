@@ -15,7 +15,7 @@ import pytest
 
 from faces import locks
 from faces.errors import UserError
-from faces.locks import LOCK_NAME, locked, process_start
+from faces.locks import LOCK_NAME, locked
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -50,7 +50,7 @@ def without_kernel_locks(monkeypatch):
 
 
 def written(folder, **owner):
-    known = {"host": socket.gethostname(), "pid": os.getpid(), "start": process_start(os.getpid())}
+    known = {"host": socket.gethostname(), "pid": os.getpid(), "start": locks._start(os.getpid())}
     (folder / LOCK_NAME).write_text(json.dumps({**known, **owner}))
 
 
@@ -154,7 +154,7 @@ def test_reused_number_is_no_living_writer(tmp_path, monkeypatch):
     without_kernel_locks(monkeypatch)
     written(tmp_path, start="an earlier boot/1")
     with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK_NAME).read_text())["start"] == process_start(os.getpid())
+        assert json.loads((tmp_path / LOCK_NAME).read_text())["start"] == locks._start(os.getpid())
 
 
 def race(folder, results):
@@ -185,8 +185,8 @@ def test_many_at_once_never_write_together(tmp_path):
 
 
 def test_start_tells_processes_apart():
-    assert process_start(os.getpid()) == process_start(os.getpid()) != process_start(1)
-    assert process_start(2**22 - 1) is None
+    assert locks._start(os.getpid()) == locks._start(os.getpid()) != locks._start(1)
+    assert locks._start(2**22 - 1) is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
