@@ -63,6 +63,10 @@ class Stack:
         """Give a head of `head` its weights by Keras' keys and in Keras' layout."""
         raise NotImplementedError
 
+    def weights(self, head: Any, *, trainable: bool = False) -> dict[str, np.ndarray]:
+        """Weights of a head by the same keys, all or those alone that an optimizer would change."""
+        raise NotImplementedError
+
     def array(self, values: Any) -> np.ndarray:
         """A tensor of the stack, or what is an array already, as an array."""
         raise NotImplementedError
@@ -126,6 +130,10 @@ class _Keras(Stack):
         for key, values in weights.items():
             variables[key].assign(values)
 
+    def weights(self, head, *, trainable=False):
+        variables = head_variables(head).items()
+        return {key: to_numpy(variable) for key, variable in variables if variable.trainable or not trainable}
+
     def array(self, values):
         return to_numpy(values)
 
@@ -153,6 +161,10 @@ class _Torch(Stack):
     def load(self, head, weights):
         own = {key: value for key, value in torch_weights(head).items() if key not in weights}
         load_keras_weights(head, {**own, **weights})
+
+    def weights(self, head, *, trainable=False):
+        parameters = {path.replace(".", "/").replace("weight", "kernel") for path, _ in head.named_parameters()}
+        return {key: value for key, value in torch_weights(head).items() if key in parameters or not trainable}
 
     def array(self, values):
         return values.detach().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
