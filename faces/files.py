@@ -18,11 +18,12 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from faces.cells import disarmed, map_texts
 from faces.errors import UserError
@@ -148,6 +149,30 @@ def writing(path: str | Path, what: str = "The file") -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{what} {path} cannot be written: {error.strerror or error}") from error
+
+
+def check_in_place(file: IO[Any], path: str | Path, size: int) -> None:
+    """UserError where an open file is no longer what stands at its path, or is not as long as what was written to it.
+
+    Nothing else tells: the system takes bytes for a file that was removed, with its folder or alone, or was replaced.
+
+    Args:
+        file: open and flushed; nothing is asked of a pipe or a device.
+        path: under which it was opened.
+        size: bytes that it should hold.
+    """
+    opened = os.fstat(file.fileno())
+    if not stat.S_ISREG(opened.st_mode):
+        return
+    try:
+        found = os.stat(path)
+    except OSError:
+        raise UserError(f"{path} was removed while it was being written; the rows are lost.") from None
+    if (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
+        raise UserError(f"{path} was replaced while it was being written; the rows are lost.")
+    if opened.st_size != size:
+        sizes = f"{opened.st_size} bytes instead of {size}"
+        raise UserError(f"{path} was changed by another program while it was being written: {sizes}.")
 
 
 def make_folder(folder: str | Path) -> Path:

@@ -214,7 +214,8 @@ def test_table_without_the_label_that_the_model_needs(refused, in_face_folder):
 def test_csv_needs_its_file(refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "needs the file of labels" in refused("data.db=csv")
-    assert "gone.csv does not exist" in refused("data.db=csv", "data.csv=gone.csv")
+    for name in ("gone.csv", "gone (1), b#c=d.csv", "C:\\faces\\gone (1).csv"):
+        assert f"{name} does not exist" in refused("data.db=csv", f"data.csv={name}")
     assert left_behind(tmp_path) == []
 
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 from faces.detection import NO_FACE
 from faces.errors import UserError
-from faces.files import make_folder, replacing, writing
+from faces.files import make_folder, replacing
 from faces.images import ImageError, read_rgb
 from faces.photos.drawing import draw_estimates
 from faces.photos.estimates import FaceEstimate, error_row, picture_rows
 from faces.photos.paths import SUFFIXES, list_pictures, readable_name
-from faces.photos.rows import RowStream
+from faces.photos.rows import open_rows
 from faces.progress import progress_bar
 
 TABLE = "faces.csv"
@@ -71,13 +71,12 @@ def annotate_folder(
     folder, output_dir = Path(folder), Path(output_dir)
     found: Counter[str] = Counter()
     make_folder(output_dir)
-    with writing(output_dir / TABLE):
-        file = (output_dir / TABLE).open("wb")
-    with file, RowStream(file, "csv") as table:
+    with open_rows(output_dir / TABLE, "csv") as table:
         for name in progress_bar(names, "pictures"):
             kind, rows = _annotate_photo(folder / name, output_dir / name, readable_name(name.as_posix()), estimate)
             found[kind] += len(rows)
             table.write(rows)
+        table.finish()
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from faces.errors import UserError
-from faces.files import writing
+from faces.files import check_in_place, writing
 from faces.photos.estimates import Row
 from faces.photos.row_formats import LINES, check_schema, to_journal, to_parquet
 
@@ -102,7 +102,11 @@ class RowStream:
         self._put(self._lines.encode(rows))
 
     def finish(self) -> None:
-        """All pictures are written."""
+        """All pictures are written.
+
+        Raises:
+            UserError: they did not reach the disk, or the file is not at its place any more.
+        """
 
     def _put(self, data):
         try:
@@ -133,12 +137,13 @@ class RowFile(RowStream):
             self._file = self._path.open("ab", buffering=0)
         try:
             _lock(self._file, self._path)
-            size = 0
+            size = self._size = 0
             with writing(self._path):
                 if resume:
                     size, self.done_count = _cut_last_picture(self._path, self._lines)
                 elif self._path.is_file():  # a pipe or a device cannot be emptied
                     self._file.truncate(0)
+            self._size = size
             self._put(b"" if size else self._lines.header)
         except BaseException:
             self._file.close()
@@ -151,10 +156,18 @@ class RowFile(RowStream):
         rows = _read_rows(self._path, self._lines) if self.done_count else ()
         return (name for _, name, face in rows if not face)
 
+    def finish(self) -> None:
+        with writing(self._path):
+            if self._path.is_file():
+                os.fsync(self._file.fileno())  # some disks tell only now that they are full
+        check_in_place(self._file, self._path, self._size)
+
     def _put(self, data):
         with writing(self._path):
             while data:  # a nearly full disk takes a part
-                data = data[self._file.write(data) :]
+                taken = self._file.write(data)
+                self._size, data = self._size + taken, data[taken:]
+        check_in_place(self._file, self._path, self._size)
 
 
 def _lock(file, path):
@@ -182,6 +195,7 @@ class ParquetRows(RowFile):
         super().__init__(journal, "jsonl", resume=resume)
 
     def finish(self) -> None:
+        super().finish()
         with writing(self._path):
             to_parquet(self._path, self._target)
             self._path.unlink()
