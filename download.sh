@@ -8,6 +8,8 @@ readonly KNOWN="imdb wiki imdb_clean utkface utkface_wild cacd appa_real clap201
 adience fairface"
 readonly MODELS="yunet"
 readonly MAX_IDLE_TRIES=4
+# A server must not forward to a file of this computer.
+readonly HTTP_ONLY=(--proto "=http,https" --proto-redir "=http,https")
 
 # What is known about one model, a single file: its folder, checksum, addresses, and publisher's page.
 describe_model() {
@@ -187,8 +189,9 @@ script checks it against a known checksum.
 
 The checksum of an archive is recorded in data/<name>.sha256 and holds for later runs. The archive itself stays; delete
 it if you need the space. If you put an archive into data/ yourself, the script verifies and unpacks it the same way.
-FACES_BASE_URL replaces the address that everything comes from. You need curl and tar; python3 for appa_real and fgnet;
-git and xz for afad. Afterwards run: python create_db.py --db <name>
+FACES_BASE_URL replaces the address that everything comes from. You need curl, tar and python3; git and xz for afad. Of
+an archive, only files and folders inside its own folder are unpacked; a run waits for another one on the same data set.
+Afterwards run: python create_db.py --db <name>
 Exit codes: 0 done, 1 not done, 2 wrong usage.
 TEXT
 }
@@ -208,7 +211,7 @@ sha256_of() {
 
 # The size that the server announces, empty where it announces none.
 announced_size() {
-    { curl --silent --fail --location --head --max-time 30 "$1" || true; } |
+    { curl "${HTTP_ONLY[@]}" --silent --fail --location --head --max-time 30 "$1" || true; } |
         tr -d '\r' | awk 'tolower($1) == "content-length:" && $2 ~ /^[0-9]+$/ { size = $2 } END { print size }'
 }
 
@@ -230,10 +233,14 @@ fetch() {
     while true; do
         if [[ -n "$size" ]] && (($(file_size "$file") == size)); then return 0; fi
         status=0
-        answer=$(curl "${quiet[@]}" --fail --location --connect-timeout 15 --speed-limit 1000 --speed-time 60 \
-            --continue-at - --output "$file" --write-out '%{http_code}' "$url") || status=$?
+        answer=$(curl "${quiet[@]}" "${HTTP_ONLY[@]}" --fail --location --connect-timeout 15 --speed-limit 1000 \
+            --speed-time 60 --continue-at - --output "$file" --write-out '%{http_code}' "$url") || status=$?
         now=$(file_size "$file")
         if ((status == 0)) && { [[ -z "$size" ]] || ((now == size)); }; then return 0; fi
+        if ((status == 1)); then
+            fail "$url is forwarded to $(forwarded "$url"), which is no web address: refused"
+            return 1
+        fi
         # 33 and 416: the server cannot go on from here, or we hold more than it has. Start over.
         if ((status == 33)) || [[ "$answer" == 416 ]] || { [[ -n "$size" ]] && ((now > size)); }; then
             rm -f "$file"
@@ -253,6 +260,53 @@ fetch() {
         sleep "$idle"
     done
 }
+
+# Where a server forwards an address to.
+forwarded() {
+    curl "${HTTP_ONLY[@]}" --silent --output /dev/null --max-time 30 --write-out '%{redirect_url}' "$1" || true
+}
+
+# === One run at a time for each data set ===
+
+held=""
+
+# Whether the owner of a lock has ended: a process of this computer that is gone, or one that died before it wrote its
+# name.
+is_stale() {
+    if [[ -z "$2" ]]; then
+        [[ -n "$(find "$1" -maxdepth 0 -mmin +1 2>/dev/null)" ]]
+    else
+        [[ "${2#* }" == "$(hostname)" ]] && ! ps -p "${2%% *}" >/dev/null 2>&1
+    fi
+}
+
+# Wait until no other run works on a data set; the lock is a folder that names the process, free once that has ended.
+lock() {
+    local place="$DATA/.lock_$1" owner told=""
+    unlock
+    while ! mkdir "$place" 2>/dev/null; do
+        owner=$(cat "$place/owner" 2>/dev/null || true)
+        if is_stale "$place" "$owner"; then
+            # Only one of those who wait moves it away.
+            if mv "$place" "$place.$$" 2>/dev/null; then rm -rf "$place.$$"; fi
+            continue
+        fi
+        [[ -n "$told" ]] || echo "$1: waiting for process ${owner:-of another run}, which works on it" >&2
+        told=yes
+        sleep 0.5
+    done
+    held="$place"
+    echo "$$ $(hostname)" >"$place/owner"
+}
+
+unlock() {
+    [[ -z "$held" ]] || rm -rf "$held"
+    held=""
+}
+
+trap unlock EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 # Whether an archive is whole; whoever may have packed it.
 is_whole() {
@@ -282,10 +336,7 @@ unpack() {
     rm -rf "$temporary"
     mkdir -p "$temporary"
     echo "unpacking $archive"
-    case "$archive" in
-        *.zip) python3 -m zipfile -e "$DATA/$archive" "$temporary" || status=$? ;;
-        *) tar -xf "$DATA/$archive" --no-same-owner -C "$temporary" || status=$? ;;
-    esac
+    python3 -I faces/ingest/unpacking.py "$DATA/$archive" "$temporary" || status=$?
     if ((status)); then
         rm -rf "$temporary"
         fail "could not unpack $archive"
@@ -320,7 +371,9 @@ lacking() {
 
 record() {
     local name="$1" recorded="$DATA/$1.sha256"
-    [[ -f "$recorded" ]] || echo "$(sha256_of "$DATA/$archive")  $archive" >"$recorded"
+    [[ ! -f "$recorded" ]] || return 0
+    echo "$(sha256_of "$DATA/$archive")  $archive" >"$recorded"
+    echo "$archive: nobody publishes its checksum, so this first copy was trusted. Recorded in $recorded for later runs."
 }
 
 # Fetch the archive from the first of `urls` that has it.
@@ -378,6 +431,11 @@ get_model() {
     fi
     needs curl || return 1
     mkdir -p "$DATA/$folder"
+    lock "$name"
+    if [[ -f "$file" ]] && check_model "$file"; then
+        echo "$name: $file is already there. Next: python predict.py --detector $name PATH"
+        return 0
+    fi
     for url in "${urls[@]}"; do
         echo "fetching $url"
         rm -f "$file.part"
@@ -414,10 +472,14 @@ get() {
         if [[ -z "$archive" ]]; then by_hand "$name" >&2; fi
         return 1
     fi
-    case "$archive" in
-        *.zip) needs python3 || return 1 ;;
-        *.xz) needs xz || return 1 ;;
-    esac
+    needs python3 || return 1
+    if [[ "$archive" == *.xz ]]; then needs xz || return 1; fi
+    lock "$name"
+    # Another run may have fetched it meanwhile.
+    if [[ -d "$DATA/$folder" && -z "$(lacking "$DATA/$folder")" ]]; then
+        echo "$name: $DATA/$folder is already there. Next: python create_db.py --db $name"
+        return 0
+    fi
     if ! obtain "$name"; then
         by_hand "$name" >&2
         return 1
@@ -449,6 +511,7 @@ main() {
             describe "$name"
             get "$name" || failed=1
         fi
+        unlock
     done
     return "$failed"
 }

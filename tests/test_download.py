@@ -54,6 +54,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(asked[1]) if asked and self.server.ranges else 0
         self.server.log.append((self.command, self.path, start))
+        if isinstance(content, str):
+            self.send_response(302)
+            self.send_header("Location", content)
+            return self.end_headers()
         if content is None:
             return self.send_error(404)
         if start >= len(content):
@@ -84,7 +88,9 @@ def server():
 
 @pytest.fixture
 def home(tmp_path):
-    shutil.copy(SCRIPT, tmp_path)
+    for name in ("download.sh", "faces/ingest/unpacking.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SCRIPT.parent / name, tmp_path / name)
     return tmp_path
 
 

@@ -27,7 +27,9 @@ def make_archive(name):
 
 @pytest.fixture
 def home(tmp_path):
-    shutil.copy(SCRIPT, tmp_path)
+    for name in ("download.sh", "faces/ingest/unpacking.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SCRIPT.parent / name, tmp_path / name)
     return tmp_path
 
 
