@@ -25,7 +25,7 @@ from faces.ingest.tables import images_root, ingest
 from faces.label_files.label_table import write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 from faces.locks import locked
-from faces.startup import run_main
+from faces.startup import parse, run_main
 
 LINE_WIDTH = 110
 LABEL_WIDTH = 18
@@ -98,7 +98,7 @@ def parse_arguments(arguments):
         told = "" if default in (None, False) else f" (default {default})"
         text = f"{users[0].options[name]}{told}; for {', '.join(user.name for user in users)}"
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text.replace("%", "%%"), **kind)
-    arguments = parser.parse_args(arguments)
+    arguments = parse(parser, arguments)
     if not (arguments.db or arguments.list):
         parser.error(f"--db is missing: one of {', '.join(DATASETS)}")
     return arguments

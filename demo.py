@@ -18,7 +18,7 @@ from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, try_detector
 from faces.errors import UserError
 from faces.photos.folder import TABLE, annotate_folder, list_photos
-from faces.startup import add_checkpoint_option, require_checkpoint, run_main
+from faces.startup import add_checkpoint_option, parse, require_checkpoint, run_main
 from faces.video.annotation import annotate_video
 from faces.video.frames import FrameSource
 from faces.video.recording import VideoRecorder
@@ -74,7 +74,7 @@ def _parse(arguments):
         "--trusted_proxy", metavar="ADDRESS", help="take this proxy's word (X-Forwarded-For) for who sends a picture"
     )
     web.add_argument("--open_browser", action="store_true", help="open the page in a browser")
-    return parser.parse_args(arguments)
+    return parse(parser, arguments)
 
 
 def _check(options, mode):

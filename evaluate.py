@@ -14,7 +14,7 @@ from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.labels import SPLITS
 from faces.splits.protocols import PROTOCOLS
-from faces.startup import SHIPPED_CHECKPOINT, require_checkpoint, run_main
+from faces.startup import SHIPPED_CHECKPOINT, parse, require_checkpoint, run_main
 
 WIDER_PARTS = ("unseen", "all")
 COUNTS = ("batch_size", "bootstrap", "limit")
@@ -58,7 +58,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--batch_size", type=int, default=64, help="images per step; changes only the speed")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples for the 95 %% intervals")
     parser.add_argument("--output_dir", help="where the report goes (default runs/evaluate_<time>_<db>)")
-    return parser.parse_args(arguments)
+    return parse(parser, arguments)
 
 
 def main(arguments=None):

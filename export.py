@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from faces.errors import UserError
-from faces.startup import add_checkpoint_option, require_checkpoint, run_main
+from faces.startup import add_checkpoint_option, parse, require_checkpoint, run_main
 from keras_impl.export.formats import FORMATS, require_packages
 from keras_impl.export.output import check_output
 from keras_impl.export.quiet import quiet
@@ -39,7 +39,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--csv", help="label file for --db csv")
     parser.add_argument("--meta_dir", default="meta", help="where create_db.py put <db>.csv")
     parser.add_argument("--limit", type=int, default=500, help="number of faces to compare")
-    return parser.parse_args(arguments)
+    return parse(parser, arguments)
 
 
 def main(arguments=None):

@@ -19,7 +19,7 @@ from faces.photos.paths import STDIN, check_paths, list_pictures, without_done
 from faces.photos.rows import FORMATS, RowStream, check_output, choose_format, open_rows
 from faces.photos.streaming import stream_estimates
 from faces.progress import progress_bar
-from faces.startup import add_checkpoint_option, require_checkpoint, run_main
+from faces.startup import add_checkpoint_option, parse, require_checkpoint, run_main
 
 DETECTION = ("detector", "margin", "min_confidence")
 
@@ -35,6 +35,9 @@ def main(arguments=None):
         if options.output:
             word = "--resume instead of --overwrite" if options.overwrite else "--resume"
             print(f"\nTo go on: the same command with {word}. What is done is kept.", file=sys.stderr)
+        raise
+    except BrokenPipeError:
+        print("The rows are read no further, so the rest of the pictures is left out.", file=sys.stderr)
         raise
     print(summary(counts, photos), file=sys.stderr)
 
@@ -64,7 +67,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--min_confidence", type=float, help="leave out less certain faces; default: 0.9")
     parser.add_argument("--batch_size", type=int, default=64, help="faces predicted together")
     parser.add_argument("--workers", type=int, help="threads that read pictures; default: one per processor")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     if not options.paths and not os.isatty(0):
         options.paths = [STDIN]
     return options
@@ -90,6 +93,8 @@ def check(options):
         check_output(options.output, options.format, resume=options.resume, overwrite=options.overwrite)
         if any(os.path.realpath(path) == os.path.realpath(options.output) for path in options.paths):
             raise UserError(f"--output {options.output} is one of the lists to read.")
+    elif sys.stdout is None:
+        raise UserError("Standard output is closed. Expected --output FILE")
     elif options.resume or options.overwrite:
         raise UserError("--resume and --overwrite need a file: --output FILE")
     require_checkpoint(options.checkpoint)

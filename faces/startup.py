@@ -1,6 +1,7 @@
 """How a script starts and ends. Import this module before a framework: it prepares the process for all of them."""
 
 import argparse
+import errno
 import importlib.util
 import io
 import os
@@ -8,8 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -37,7 +38,28 @@ def require_checkpoint(path: str | Path) -> None:
         raise UserError(f"There is no checkpoint {path}. Train one: python train.py")
 
 
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, where names of files may begin with a minus, as in `--output -x.csv` and `-a.jpg`."""
+    return parser.parse_args(_with_names(parser, sys.argv[1:] if arguments is None else arguments))
+
+
+def _with_names(parser, arguments):
+    options, taken = parser._option_string_actions, []
+    for position, text in enumerate(arguments):
+        if text == "--":
+            return [*taken, *arguments[position:]]
+        is_name = text.startswith("-") and text != "-" and text.partition("=")[0] not in options
+        waiting = options.get(arguments[position - 1]) if position else None
+        if is_name and waiting is not None and waiting.nargs is None:
+            taken[-1] += f"={text}"
+        else:
+            taken.append(os.path.join(os.curdir, text) if is_name and os.path.lexists(text) else text)
+    return taken
+
+
 # === Start and end ===
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Stopped(KeyboardInterrupt):
@@ -55,27 +77,51 @@ class Stopped(KeyboardInterrupt):
 def run_main(main: Callable[[], _Result]) -> _Result:
     """Run a script's main().
 
-    A UserError becomes one line on stderr and exit code 2. SIGTERM and SIGHUP end the program as Ctrl-C does. Lines
-    on stdout appear at once, also where it is a file or a pipe.
+    A UserError and a full disk become one line on stderr and exit code 2. SIGTERM and SIGHUP end the program as Ctrl-C
+    does. Lines on stdout appear at once, also where it is a file or a pipe. Names of files mean the same in any locale.
     """
+    _prepare_text(is_script=main.__module__ == "__main__")
     _prepare_signals()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
     try:
-        return main()
+        result = main()
+        if sys.stdout is not None:  # closed before the start
+            sys.stdout.flush()  # Python would tell of an error only after the end, in its own words
+        return result
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain once more when it closes the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()  # whoever read the output has seen enough
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        print(f"error: {error.filename or 'the output'} cannot be written: {error.strerror}", file=sys.stderr)
+        _silence_stdout()
+        sys.exit(2)
     except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
         sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _silence_stdout() -> None:
+    """Python would complain once more when it closes the output."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _prepare_text(*, is_script: bool) -> None:
+    """Names of files are UTF-8 in our tables, so they must be in this process; no text is too odd to be printed."""
+    if is_script and sys.getfilesystemencoding().lower() != "utf-8" and os.name == "posix":
+        # Python decides this when it starts. What it prints stays in the encoding of the terminal.
+        os.environ.setdefault("PYTHONIOENCODING", f"{getattr(sys.stdout, 'encoding', 'utf-8')}:backslashreplace")
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
 def _prepare_signals() -> None:

@@ -33,7 +33,9 @@ class Picture:
 
 def readable_name(path: str | os.PathLike[str]) -> str:
     r"""The path as text; bytes of a file name that are not UTF-8 become \xNN, which every table can hold."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    name = os.fspath(path)
+    data = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else os.fsencode(name)
+    return data.decode("utf-8", "backslashreplace")
 
 
 def list_pictures(
