@@ -151,6 +151,14 @@ def writing(path: str | Path, what: str = "The file") -> Iterator[None]:
         raise UserError(f"{what} {path} cannot be written: {error.strerror or error}") from error
 
 
+def finish_in_place(file: IO[Any], path: str | Path, size: int) -> None:
+    """Bring what was written in place to the disk: some tell only now that they are full. Then see `check_in_place`."""
+    with writing(path):
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            os.fsync(file.fileno())
+    check_in_place(file, path, size)
+
+
 def check_in_place(file: IO[Any], path: str | Path, size: int) -> None:
     """UserError where an open file is no longer what stands at its path, or is not as long as what was written to it.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from faces.errors import UserError
-from faces.files import check_in_place, writing
+from faces.files import check_in_place, finish_in_place, writing
 from faces.photos.estimates import Row
 from faces.photos.row_formats import LINES, check_schema, to_journal, to_parquet
 
@@ -157,10 +157,7 @@ class RowFile(RowStream):
         return (name for _, name, face in rows if not face)
 
     def finish(self) -> None:
-        with writing(self._path):
-            if self._path.is_file():
-                os.fsync(self._file.fileno())  # some disks tell only now that they are full
-        check_in_place(self._file, self._path, self._size)
+        finish_in_place(self._file, self._path, self._size)
 
     def _put(self, data):
         with writing(self._path):
