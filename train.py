@@ -45,6 +45,7 @@ def train(config: DictConfig):
 
     hydra_config = HydraConfig.get()
     sweep = hydra_config.mode == RunMode.MULTIRUN
+
     def start():
         try:
             run(
