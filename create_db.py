@@ -18,10 +18,12 @@ from faces.datasets import DATASETS
 from faces.detection import DETECTORS
 from faces.errors import UserError
 from faces.files import make_folder, write_csv
+from faces.images.formats import tell_skipped
 from faces.ingest.crops import DETECTOR
 from faces.ingest.packed import FOLDER, pack_path
 from faces.ingest.packing import pack_faces, require_folder
 from faces.ingest.tables import images_root, ingest
+from faces.label_files.data_folder import count_others
 from faces.label_files.label_table import write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 from faces.locks import locked
@@ -46,6 +48,8 @@ def main(arguments=None):
     cut = {name: getattr(arguments, name) for name in ("crop", "margin", "detector")}
     table, rejected = ingest(arguments.db, arguments.root, **cut, **options)
     print_summary(table, rejected)
+    if data_set.name not in ("csv", "sample"):  # these walk through no folder
+        print_skipped(images_root(data_set, arguments.root, crop=arguments.crop))
     path = Path(arguments.meta_dir) / f"{arguments.db}.csv"
     reasons = path.with_name(f"{arguments.db}_rejected.csv")
     make_folder(path.parent)
@@ -169,6 +173,13 @@ def print_summary(table, rejected):
             counts = sorted(table[name].value_counts().items(), key=lambda item: (-item[1], item[0]))
             known = "".join(f"{word} {count}, " for word, count in counts)
             print(f"{name} {known}unknown {int(table[name].isna().sum())}")
+
+
+def print_skipped(root):
+    """Say which files of the folder were left out by their names; label files are among them."""
+    skipped = count_others(root) if root.is_dir() else None
+    if skipped:
+        print(f"{skipped.total()} files of {root} {tell_skipped(skipped)}")
 
 
 def print_ages(table):

@@ -9,6 +9,7 @@ python demo.py --web
 import argparse
 import logging
 import time
+from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, try_detector
 from faces.errors import UserError
+from faces.images.formats import tell_skipped
 from faces.photos.folder import TABLE, annotate_folder, list_photos
 from faces.startup import add_checkpoint_option, parse, require_checkpoint, run_main
 from faces.video.annotation import annotate_video
@@ -119,12 +121,15 @@ def _annotate_folder(options):
     output_dir = _output_dir(options)
     if output_dir.resolve() == options.image_dir.resolve():
         raise UserError("--output_dir must differ from --image_dir: the pictures would be overwritten.")
-    names = list_photos(options.image_dir, output_dir)
+    skipped: Counter[str] = Counter()
+    names = list_photos(options.image_dir, output_dir, skipped=skipped)
     found = annotate_folder(options.image_dir, names, output_dir, _load_predictor(options))
     print(
         f"{len(names)} pictures: {found['faces']} faces, {found['without a face']} pictures without a face, "
         f"{found['unreadable']} unreadable. See {output_dir / TABLE}"
     )
+    if skipped:
+        print(f"{skipped.total()} files {tell_skipped(skipped)}")
     return output_dir / TABLE
 
 

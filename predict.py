@@ -15,6 +15,7 @@ from pathlib import Path
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, NO_FACE, try_detector
 from faces.errors import UserError
+from faces.images.formats import tell_skipped
 from faces.photos.paths import STDIN, check_paths, list_pictures, without_done
 from faces.photos.rows import FORMATS, RowStream, check_output, choose_format, open_rows
 from faces.photos.streaming import stream_estimates
@@ -30,7 +31,7 @@ def main(arguments=None):
     photos = load_photos(options)
     try:
         with open_table(options) as table:
-            counts = predict(options, photos, table)
+            counts, skipped = predict(options, photos, table)
     except KeyboardInterrupt:
         if options.output:
             word = "--resume instead of --overwrite" if options.overwrite else "--resume"
@@ -40,6 +41,8 @@ def main(arguments=None):
         print("The rows are read no further, so the rest of the pictures is left out.", file=sys.stderr)
         raise
     print(summary(counts, photos), file=sys.stderr)
+    if skipped:
+        print(f"{skipped.total()} files {tell_skipped(skipped)}", file=sys.stderr)
 
 
 def parse_arguments(arguments=None):
@@ -117,8 +120,9 @@ def open_table(options):
 
 
 def predict(options, photos, table):
-    """Write the rows of all pictures; returns how many there were of each kind."""
-    found = list_pictures(options.paths, root=options.root)
+    """Write the rows of all pictures; returns how many there were of each kind, and what was left out."""
+    skipped = Counter()
+    found = list_pictures(options.paths, root=options.root, skipped=skipped)
     results = stream_estimates(
         without_done(found, table.done()),
         photos,
@@ -136,7 +140,7 @@ def predict(options, photos, table):
         counts["without a face"] += result.error == NO_FACE
         counts["unreadable"] += result.error not in (None, NO_FACE)
     table.finish()
-    return counts
+    return counts, skipped
 
 
 def summary(counts, photos):

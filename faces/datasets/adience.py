@@ -10,7 +10,7 @@ from pathlib import Path
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_rows
-from faces.label_files.data_folder import list_images, present_files
+from faces.label_files.data_folder import list_images, match_images, present_files
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell
 from faces.labels import ADIENCE_EDGES, MAX_AGE
@@ -47,6 +47,8 @@ def read(root: str | Path) -> Tables:
             image = f"{CROPS[folder]}.{row['face_id']}.{row['original_image']}"
             named.append((f"{folder}/{row['user_id']}/{image}", row | {"fold": fold}))
     images = [f"{folder}/{name}" for name in list_images(Path(root) / folder)]
+    matched = match_images([name for name, _ in named], images)
+    named = [(matched[name], row) for name, row in named]
     rows, rejected = read_labels(named, _labels)
     return split_rejected(rows, rejected + without_label(images, dict(named)))
 

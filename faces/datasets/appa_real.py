@@ -10,8 +10,9 @@ from pathlib import Path
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
+from faces.images.formats import SUFFIX_PATTERN, without_suffix
 from faces.label_files.csv_cells import read_rows
-from faces.label_files.data_folder import list_images, present_files
+from faces.label_files.data_folder import list_images, match_images, present_files
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell, whole_age, years
 
@@ -52,8 +53,11 @@ def read(root: str | Path, *, whole: bool = False, ignore_list: str = "train") -
         for row in read_rows(path, columns=COLUMNS):
             img_path = f"{FOLDERS[split]}/{row['file_name']}{suffix}"
             named.append((img_path, row | {"split": split, "attributes": attributes.get(row["file_name"], [])}))
+    images = [name for name in list_images(root) if without_suffix(name).endswith(without_suffix(CROP)) != whole]
+    matched = match_images([name for name, _ in named], images)
+    named = [(matched[name], row) for name, row in named]
+    ignored = {matched.get(name, name) for name in ignored}
     rows, rejected = read_labels(named, _labels)
-    images = [name for name in list_images(root) if name.endswith(CROP) != whole]
     rejected += [(row["img_path"], "on the ignore list") for row in rows if row["img_path"] in ignored]
     rows = [row for row in rows if row["img_path"] not in ignored]
     return split_rejected(rows, rejected + without_label(images, dict(named)))
@@ -77,7 +81,7 @@ def _read_attributes(path):
 
 
 def _labels(row):
-    if not re.fullmatch(r"[0-9]{6}\.jpg", row["file_name"]):
+    if not re.fullmatch(rf"[0-9]{{6}}{SUFFIX_PATTERN}", row["file_name"]):
         raise ValueError(f"file_name {row['file_name']!r} is not six digits and .jpg")
     if len(row["attributes"]) > 1:
         raise ValueError(f"{len(row['attributes'])} rows of attributes")

@@ -14,7 +14,8 @@ import numpy as np
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
-from faces.label_files.data_folder import list_images
+from faces.images.formats import SUFFIX_PATTERN
+from faces.label_files.data_folder import list_images, match_images
 from faces.label_files.matlab import read_mat
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import check_utf8, whole_age
@@ -27,7 +28,7 @@ LAST_RANK = {"val": 2, "test": 5, "train": 50}
 # Encodings in which programs have taken the UTF-8 of the accents in file names.
 MISTAKEN_FOR = ("latin-1", "cp1252", "gbk", "cp437")
 
-_NAME = re.compile(r"(?P<age>[0-9]+)_[^/\\\0]+_[0-9]{4}\.jpg")
+_NAME = re.compile(rf"(?P<age>[0-9]+)_[^/\\\0]+_[0-9]{{4}}{SUFFIX_PATTERN}")
 _HOW_TO_GET = "./download.sh cacd"
 
 
@@ -46,9 +47,10 @@ def read(root: str | Path) -> Tables:
     on_disk: dict[str, list[str]] = {}
     for img_path in list_images(root):
         on_disk.setdefault(plain_name(PurePosixPath(img_path).name), []).append(img_path)
+    matched = match_images([plain_name(image["name"]) for image in images], on_disk)
     named = []
     for image in images:
-        paths = on_disk.get(plain_name(image["name"]), [f"{IMAGES}/{image['name']}"])
+        paths = on_disk.get(matched[plain_name(image["name"])], [f"{IMAGES}/{image['name']}"])
         named.append((paths[0], image | {"paths": paths, "celebrity": celebrities.get(image["identity"])}))
     rows, rejected = read_labels(named, _labels)
     found = sorted(path for paths in on_disk.values() for path in paths)

@@ -13,7 +13,7 @@ from pathlib import Path
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_cells
-from faces.label_files.data_folder import list_images, present_files
+from faces.label_files.data_folder import list_images, match_images, present_files
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import years
 
@@ -40,8 +40,11 @@ def read(root: str | Path, *, how_to_get: str) -> Tables:
     named = []
     for split, path in present_files(root, files, how_to_get=how_to_get).items():
         named += [(f"{FOLDERS[split]}/{cells[0]}", (split, *cells)) for cells in _read_cells(path)]
+    images = list_images(root)
+    matched = match_images([name for name, _ in named], images)
+    named = [(matched[name], row) for name, row in named]
     rows, rejected = read_labels(named, _labels)
-    return split_rejected(rows, rejected + without_label(list_images(root), dict(named)))
+    return split_rejected(rows, rejected + without_label(images, dict(named)))
 
 
 def _read_cells(path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
+from faces.label_files.data_folder import find_images
 from faces.label_files.label_table import read_table
 from faces.label_files.reader_tables import Tables
 from faces.labels import LABEL_COLUMNS, TABLE_COLUMNS
@@ -26,6 +27,7 @@ def read(root: str | Path, *, csv: str | Path | None = None) -> Tables:
     if not Path(root).is_dir():
         raise UserError(f"Expected the images in the folder {root}, which does not exist.")
     table = read_table(csv)
+    table = table.assign(img_path=find_images(table["img_path"], root))
     labels = table[[name for name in LABEL_COLUMNS if name in table]]
     unlabelled = labels.isna().all(axis=1)
     rejected = table.loc[unlabelled, ["img_path"]].assign(reason="no label")

@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from faces.datasets.card import DataSet
+from faces.images.formats import SUFFIX_PATTERN
 from faces.label_files.csv_cells import read_rows
-from faces.label_files.data_folder import list_images, present_files
+from faces.label_files.data_folder import list_images, match_images, present_files
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell
 from faces.labels import FAIRFACE_EDGES
@@ -45,12 +46,15 @@ def read(root: str | Path) -> Tables:
     named = []
     for split, path in present_files(root, FILES, how_to_get=_HOW_TO_GET).items():
         named += [(row["file"], row | {"split": split}) for row in read_rows(path, columns=COLUMNS, paths=("file",))]
+    images = list_images(root)
+    matched = match_images([file for file, _ in named], images)
+    named = [(matched[file], row) for file, row in named]
     rows, rejected = read_labels(named, _labels)
-    return split_rejected(rows, rejected + without_label(list_images(root), dict(named)))
+    return split_rejected(rows, rejected + without_label(images, dict(named)))
 
 
 def _labels(row):
-    if not re.fullmatch(rf"{row['split']}/[0-9]+\.jpg", row["file"]):
+    if not re.fullmatch(rf"{row['split']}/[0-9]+{SUFFIX_PATTERN}", row["file"]):
         raise ValueError(f"file {row['file']!r} is not {row['split']}/<number>.jpg")
     low, high = look_up_cell(row["age"], AGE_GROUPS, "age") or (None, None)
     return {

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
+from faces.images.formats import SUFFIX_PATTERN
 from faces.label_files.data_folder import list_images
 from faces.label_files.reader_tables import Tables, read_names, split_rejected
 from faces.label_files.values import whole_age
@@ -19,7 +20,7 @@ from faces.label_files.values import whole_age
 FOREHEAD = 0.1
 LANDMARKS = 68
 
-_NAME = re.compile(r"([0-9]{3})a([0-9]{2})([a-z]?)\.jpg", re.IGNORECASE | re.ASCII)
+_NAME = re.compile(rf"([0-9]{{3}})a([0-9]{{2}})([a-z]?){SUFFIX_PATTERN}", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_rows
-from faces.label_files.data_folder import list_images
+from faces.label_files.data_folder import list_images, match_images
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell, whole_age
 from faces.labels import BOX_COLUMNS
@@ -43,8 +43,10 @@ def read(root: str | Path) -> Tables:
     for part, path in files.items():
         rows_of_part = read_rows(path, columns=COLUMNS, paths=("filename",))
         named += [(f"{folder}/{cells['filename']}", (part, cells)) for cells in rows_of_part]
-    rows, rejected = read_labels(named, _labels)
     images = [f"{folder}/{name}" for name in list_images(root / folder)]
+    matched = match_images([name for name, _ in named], images)
+    named = [(matched[name], row) for name, row in named]
+    rows, rejected = read_labels(named, _labels)
     return split_rejected(rows, rejected + without_label(images, [img_path for img_path, _ in named]))
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
-from faces.label_files.data_folder import leaves_folder
+from faces.label_files.data_folder import find_images, leaves_folder
 from faces.label_files.matlab import read_mat
 from faces.label_files.reader_tables import Tables
 from faces.labels import BOX_COLUMNS, GENDERS, MAX_AGE, MIN_AGE
@@ -55,9 +55,10 @@ def _read(root, name, *, whole, **options):
         raise UserError(f"Expected the labels in {path}, which does not exist. {way}")
     variable = read_mat(path, (name,))[name]
     try:
-        return make_tables(variable, name, whole=whole, **options)
+        table, rejected = make_tables(variable, name, whole=whole, **options)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
+    return table.assign(img_path=find_images(table["img_path"], root)), rejected
 
 
 def make_tables(

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
+from faces.images.formats import without_suffix
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images
 from faces.label_files.reader_tables import Tables, read_labels, read_names, split_rejected
@@ -37,11 +38,11 @@ def read(root: str | Path) -> Tables:
     images = list_images(root)
     rows_of: dict[str, list[dict[str, str]]] = {}
     for row in _read_csv(root):
-        rows_of.setdefault(_file_name(row["photo"]).lower(), []).append(row)
-    found = {_file_name(img_path).lower() for img_path in images}
+        rows_of.setdefault(_key(row["photo"]), []).append(row)
+    found = {_key(img_path) for img_path in images}
     lost = [rows[0]["photo"] for name, rows in rows_of.items() if name not in found]
     rows, malformed = read_names(images + lost, _labels)
-    named = [(row["img_path"], (row, rows_of.get(_file_name(row["img_path"]).lower(), []))) for row in rows]
+    named = [(row["img_path"], (row, rows_of.get(_key(row["img_path"]), []))) for row in rows]
     rows, unclear = read_labels(named, _with_csv)
     return split_rejected(rows, malformed + unclear)
 
@@ -56,6 +57,11 @@ def _read_csv(root):
 
 def _file_name(path):
     return path.rsplit("/")[-1]
+
+
+def _key(path):
+    """What a picture and its row have in common, also where pictures were encoded anew."""
+    return without_suffix(_file_name(path)).lower()
 
 
 def _labels(img_path):

@@ -11,25 +11,31 @@ from PIL import Image
 from faces.detection import NO_FACE
 from faces.errors import UserError
 from faces.files import make_folder, replacing
-from faces.images import ImageError, read_rgb
+from faces.images import SUFFIXES, ImageError, read_rgb
 from faces.photos.drawing import draw_estimates
 from faces.photos.estimates import FaceEstimate, error_row, picture_rows
-from faces.photos.paths import SUFFIXES, list_pictures, readable_name
+from faces.photos.paths import list_pictures, readable_name
 from faces.photos.rows import open_rows
 from faces.progress import progress_bar
 
 TABLE = "faces.csv"
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 
 
-def list_photos(folder: str | Path, output_dir: str | Path) -> list[Path]:
+def list_photos(folder: str | Path, output_dir: str | Path, *, skipped: Counter[str] | None = None) -> list[Path]:
     """Names of the pictures below a folder, relative to it, without hidden files and what an earlier run wrote.
+
+    Args:
+        folder: of the pictures.
+        output_dir: where their marked copies go.
+        skipped: see `faces.photos.paths.list_pictures`.
 
     Raises:
         UserError: there is none, or `output_dir` holds pictures that no earlier run wrote and that would be lost.
     """
     folder, output_dir = Path(folder), Path(output_dir)
     written = output_dir.resolve()
-    paths = [Path(picture.path) for picture in list_pictures([folder])]
+    paths = [Path(picture.path) for picture in list_pictures([folder], skipped=skipped)]
     inside = (
         [path for path in paths if written in path.resolve().parents] if folder.resolve() in written.parents else []
     )
@@ -93,7 +99,7 @@ def _annotate_photo(path, copy, name, estimate):
 
 
 def _write_picture(path, image):
-    options: dict[str, Any] = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    options: dict[str, Any] = {"quality": 92} if path.suffix.lower() in LOSSY else {}
     make_folder(path.parent)
     with replacing(path, "The picture", durable=False) as part:
         Image.fromarray(image).save(part, **options)

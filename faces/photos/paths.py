@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from faces.cells import csv_rows, encoding_of, restored, with_slashes
 from faces.errors import UserError, first_line
+from faces.images.formats import SUFFIXES, has_suffix, suffix_of
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 STDIN = "-"
 NAME_COLUMN = "img_path"
 
@@ -43,6 +43,7 @@ def list_pictures(
     *,
     root: str | os.PathLike[str] | None = None,
     stdin: BinaryIO | None = None,
+    skipped: Counter[str] | None = None,
 ) -> Iterator[Picture]:
     """The pictures of all paths, in order, found while they are asked for.
 
@@ -56,6 +57,7 @@ def list_pictures(
             - `-`: one path per line from `stdin`.
         root: folder of the paths in lists; by default that of the list, and the working directory for stdin.
         stdin: binary file; by default the standard input of the process.
+        skipped: counts the files that folders and patterns leave out because of their names, by `suffix_of`.
 
     Yields:
         Picture. What a folder, list or stdin names but cannot be read is one too: reading it tells the reason.
@@ -64,7 +66,7 @@ def list_pictures(
         UserError: a path that does not exist, or a list that cannot be read.
     """
     for path in paths:
-        yield from _expand(os.fspath(path), root, stdin)
+        yield from _expand(os.fspath(path), root, stdin, Counter() if skipped is None else skipped)
 
 
 def check_paths(paths: Sequence[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None) -> None:
@@ -82,7 +84,7 @@ def check_paths(paths: Sequence[str | os.PathLike[str]], *, root: str | os.PathL
     if root is not None and not any(path == STDIN or _list_reader(path) for path in paths):
         raise UserError("--root is the folder of the pictures in a list. Expected a .csv, .parquet or .txt file, or -")
     for path in paths:
-        if path != STDIN and next(_expand(path, None, None), None) is None and not _list_reader(path):
+        if path != STDIN and next(_expand(path, None, None, Counter()), None) is None and not _list_reader(path):
             raise UserError(f"No picture in {readable_name(path)}. Expected files ending in {', '.join(SUFFIXES)}")
 
 
@@ -111,11 +113,11 @@ def without_done(pictures: Iterable[Picture], done: Iterable[str]) -> Iterator[P
             yield picture
 
 
-def _expand(path, root, stdin):
+def _expand(path, root, stdin, skipped):
     if path == STDIN:
         return _in_list(_read_list(lambda _: _read_stdin(stdin), path), root or "")
     if os.path.isdir(path):
-        return _walk(path)
+        return _walk(path, skipped)
     if read := _list_reader(path):
         return _in_list(_read_list(read, path), os.path.dirname(path) if root is None else root)
     # A link that leads nowhere becomes a picture that cannot be read.
@@ -123,16 +125,16 @@ def _expand(path, root, stdin):
         return iter([Picture(readable_name(path), path)])
     if not glob.has_magic(path):
         raise UserError(f"There is no file or folder {readable_name(path)}")
-    return _match(path)
+    return _match(path, skipped)
 
 
-def _walk(folder):
+def _walk(folder, skipped):
     waiting = [os.path.join(folder, "")]
     while waiting:
         path = waiting.pop()
         if path.endswith(os.sep):
             try:
-                waiting += reversed(_entries(path))
+                waiting += reversed(_entries(path, skipped))
             except OSError as error:
                 yield Picture(
                     readable_name(path), path, f"folder cannot be listed: {(error.strerror or str(error)).lower()}"
@@ -141,22 +143,27 @@ def _walk(folder):
             yield Picture(readable_name(path), path)
 
 
-def _entries(folder):
+def _entries(folder, skipped):
     """Paths of the pictures and, with a separator at their end, of the folders in a folder, sorted by name."""
     with os.scandir(folder) as entries:
         seen = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name[0] != ".")
+    skipped.update(suffix_of(name) for name, is_folder in seen if not (is_folder or has_suffix(name)))
     return [
         os.path.join(folder, name, "") if is_folder else os.path.join(folder, name)
         for name, is_folder in seen
-        if is_folder or name.lower().endswith(SUFFIXES)
+        if is_folder or has_suffix(name)
     ]
 
 
-def _match(pattern):
+def _match(pattern, skipped):
     # Sorted, so that a second run comes by in the same order; two `**` may find a file twice.
     for path in sorted(set(glob.iglob(pattern, recursive=True))):
-        if path.lower().endswith(SUFFIXES) and not os.path.isdir(path):
+        if os.path.isdir(path):
+            continue
+        if has_suffix(path):
             yield Picture(readable_name(path), path)
+        else:
+            skipped[suffix_of(path)] += 1
 
 
 def _in_list(names, root):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from faces.datasets import adience, appa_real, clap, fairface, morph
 from faces.errors import UserError
+from faces.images.formats import without_suffix
 from faces.labels import GENDERS, SPLITS, TABLE_COLUMNS
 
 REASONS = {
@@ -25,11 +26,16 @@ REASONS = {
 # === What a label row must say for a row of the table ===
 
 
+def same_image(name, img_path):
+    """The image may have been encoded anew."""
+    return without_suffix(name) == without_suffix(img_path)
+
+
 def says_fairface(row, label):
     age = "more than 70" if row["age_low"] == 70 else f"{row['age_low']:g}-{row['age_high']:g}"
     race = str(row["ethnicity"]).title().replace("Latino Hispanic", "Latino_Hispanic")
     return (
-        label["file"] == row["img_path"]
+        same_image(label["file"], row["img_path"])
         and label["age"] == ("" if np.isnan(row["age_low"]) else age)
         and label["gender"] == (row["gender"] or "").title()
         and label["race"] == ("" if row["ethnicity"] is None else race)
@@ -40,7 +46,7 @@ def says_adience(row, label):
     path = f"{label['user_id']}/coarse_tilt_aligned_face.{label['face_id']}.{label['original_image']}"
     gender = {"female": ["f"], "male": ["m"]}.get(row["gender"], ["u", ""])
     return (
-        f"faces/{path}" == row["img_path"]
+        same_image(f"faces/{path}", row["img_path"])
         and label["user_id"] == row["identity"]
         and label["gender"] in gender
         and says_adience_age(label["age"], row["age_low"], row["age_high"])
@@ -64,14 +70,16 @@ ODD_ADIENCE_INTERVALS = [(8, 23), (27, 32), (38, 42), (38, 48)]
 def says_appa_real(row, label):
     numbers = [float(label[name]) for name in ("apparent_age_avg", "apparent_age_std", "real_age")]
     return (
-        row["img_path"] == f"train/{label['file_name']}_face.jpg"
+        same_image(
+            row["img_path"].replace(".jpg_face", "_face"), f"train/{without_suffix(label['file_name'])}_face.jpg"
+        )
         and numbers == [row["apparent_age"], row["apparent_age_std"], row["age"]]
         and row["split"] == "train"
     )
 
 
 def says_clap(row, label):
-    return row["img_path"] == f"valid/{label['image']}" and [float(label["mean"]), float(label["stdv"])] == [
+    return same_image(row["img_path"], f"valid/{label['image']}") and [float(label["mean"]), float(label["stdv"])] == [
         row["apparent_age"],
         row["apparent_age_std"],
     ]
@@ -80,7 +88,7 @@ def says_clap(row, label):
 def says_morph(row, label):
     races = {"black": "B", "white": "W", "asian": "A", "hispanic": "H", "others": "O"}
     return (
-        label["photo"].split("/")[-1].lower() == row["img_path"].split("/")[-1].lower()
+        same_image(label["photo"].split("/")[-1].lower(), row["img_path"].split("/")[-1].lower())
         # Only the photo has to be in the file.
         and label.get("race", "") == races.get(row["ethnicity"], "")
         and label.get("set", "") == (row["fold"] or "")

@@ -4,6 +4,7 @@ import io
 import os
 import random
 import re
+from collections import Counter
 
 import pandas as pd
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from faces.errors import UserError
+from faces.images.formats import SUFFIXES
 from faces.photos.estimates import error_row
 from faces.photos.paths import Picture, check_paths, list_pictures, readable_name, without_done
 from faces.photos.rows import open_rows
@@ -310,3 +312,16 @@ def test_nothing_is_kept_in_memory_while_in_step():
     asked = []
     stream = without_done((Picture(str(number), "") for number in range(10**12)), count())
     assert next(stream).name == "1000" and len(asked) == 1000
+
+
+def test_every_name_that_is_read_is_found_and_the_others_are_counted(tmp_path):
+    (tmp_path / "deep").mkdir()
+    names = sorted([f"a{suffix}" for suffix in SUFFIXES] + [f"B{suffix.upper()}" for suffix in SUFFIXES])
+    for name in [*names, "1.txt", "deep/2.TXT", "deep/film.mov", ".hidden.txt"]:
+        (tmp_path / name).touch()
+    skipped = Counter()
+    found = [os.path.basename(picture.path) for picture in list_pictures([tmp_path], skipped=skipped)]
+    assert found == names and skipped == {".txt": 2, ".mov": 1}
+    matched = list(list_pictures([str(tmp_path / "*.t*")], skipped=skipped))
+    assert [os.path.basename(picture.path) for picture in matched] == ["a.tif", "a.tiff"]
+    assert skipped == {".txt": 3, ".mov": 1}
