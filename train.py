@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from faces.errors import Diverged, UserError, one_line
+from faces.keras_start import check_keras
 from faces.startup import run_main
 
 # How runs of a sweep ended that have no result.
@@ -41,6 +42,7 @@ _PARSER = OverridesParser.create()
 
 @hydra.main(version_base="1.3", config_path="src", config_name="config")
 def train(config: DictConfig):
+    run_main(check_keras)
     from keras_impl.experiment.run import run  # load frameworks only after the command line is understood
 
     hydra_config = HydraConfig.get()

@@ -17,6 +17,8 @@ from faces.boxes import is_in_picture
 from faces.detectors.cascade import load_cascade
 from faces.errors import UserError, one_line
 from faces.images import check_rgb
+from faces.keras_start import own_settings
+from faces.processes import OwnProcess
 
 MAX_SIDE = 1600  # a longer side is shrunk before detection, which bounds time and memory
 NO_FACE = "no face found"  # the reason of a picture, in tables and messages
@@ -91,7 +93,8 @@ def _rescale(face, scale):
 @cache
 def _load_mtcnn():
     try:
-        return load_cascade()
+        with own_settings():
+            return load_cascade()
     except ImportError as error:
         raise UserError(f"The detector mtcnn needs the package mtcnn: pip install mtcnn==1.0.0 ({error})") from error
 
@@ -99,7 +102,9 @@ def _load_mtcnn():
 def _detect_mtcnn(image):
     """Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016."""
     # Rows of 16: picture, x1, y1, x2, y2, confidence, the x of the five keypoints, then their y.
-    rows = _load_mtcnn().detect_faces(image, box_format="xyxy", fit_to_image=False, output_type="numpy")
+    detector = _load_mtcnn()
+    with own_settings():
+        rows = detector.detect_faces(image, box_format="xyxy", fit_to_image=False, output_type="numpy")
     return [Face(tuple(row[1:5]), float(row[5]), row[6:16].reshape(2, 5).T) for row in np.atleast_2d(rows) if len(row)]
 
 
@@ -111,12 +116,13 @@ def _load_yunet():
         net = cv2.FaceDetectorYN.create(str(YUNET_FILE), "", (320, 320), score_threshold=0.5)
     except cv2.error as error:
         raise UserError(f"{YUNET_FILE} is damaged; delete it and run: ./download.sh yunet ({error.err})") from None
-    return net, threading.Lock()
+    return net, threading.Lock(), OwnProcess("The detector yunet")
 
 
 def _detect_yunet(image):
     """Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023."""
-    net, lock = _load_yunet()
+    net, lock, process = _load_yunet()
+    process.require()
     # The input size is state of the net.
     with lock:
         net.setInputSize((image.shape[1], image.shape[0]))

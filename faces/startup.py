@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import NoReturn, TypeVar
 
 from faces.errors import UserError
+from faces.keras_start import check_keras
 
 _Result = TypeVar("_Result")
 
@@ -33,9 +34,11 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
 
 
 def require_checkpoint(path: str | Path) -> None:
-    """UserError unless there is such a file; asked before a framework loads, which takes seconds."""
+    """UserError unless there is such a file, and a Keras to load it; asked before a framework loads, which takes
+    seconds."""
     if not Path(path).is_file():
         raise UserError(f"There is no checkpoint {path}. Train one: python train.py")
+    check_keras()
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:

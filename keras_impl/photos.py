@@ -9,6 +9,7 @@ import numpy as np
 from faces.alignment import CropGeometry, can_cut, cut_face
 from faces.detection import Face, detect_faces
 from faces.errors import UserError
+from faces.keras_start import own_settings
 from faces.labels import GENDERS
 from faces.photos.estimates import FaceEstimate
 from keras_impl import metrics
@@ -105,6 +106,7 @@ class PhotoPredictor:
             return []
         return self.describe(self.predictor(crops), faces)
 
+    @own_settings()
     def describe(self, prediction: Mapping[str, np.ndarray], faces: Sequence[Face | None]) -> list[FaceEstimate]:
         """FaceEstimates of N faces from a prediction of the predictor; see `Predictor.__call__`."""
         if len(faces) != len(next(iter(prediction.values()))):

@@ -11,6 +11,7 @@ import numpy as np
 
 from faces.errors import UserError
 from faces.images import read_rgb, resize_rgb
+from faces.keras_start import own_settings
 from keras_impl.checkpoint import load_model
 from keras_impl.model import FaceModel
 
@@ -36,6 +37,7 @@ class Predictor:
     array([31.2, 58.9], dtype=float32)
     """
 
+    @own_settings()
     def __init__(self, model: FaceModel) -> None:
         self.model = model
         images = keras.Input((model.image_size, model.image_size, 3), name="images")
@@ -90,6 +92,7 @@ class Predictor:
         _require_numbers(prediction)
         return prediction
 
+    @own_settings()
     def _predict_batch(self, batch):
         return {name: np.asarray(value) for name, value in self._predict.predict_on_batch(batch).items()}
 

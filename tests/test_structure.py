@@ -19,6 +19,7 @@ ALLOWED = {
 }
 # What only the named modules may import, and only inside a function: heavy, optional, or owned by one place.
 LAZY = {
+    ("faces", "keras"): {"keras_start"},  # settings; the detector mtcnn is a model of Keras
     ("faces", "mtcnn"): {"detectors/cascade"},
     ("faces", "av"): {"video/recording"},
     ("faces", "matplotlib"): {"report"},

@@ -11,6 +11,7 @@ import keras
 
 from faces.errors import UserError, first_line
 from faces.files import replacing, temporary
+from faces.keras_start import own_settings
 from keras_impl.checkpoint.archive import BadCheckpoint, read_config
 from keras_impl.checkpoint.facts import MOST_SIDE, check_facts
 from keras_impl.model import FaceModel
@@ -71,18 +72,19 @@ def load_model(path: str | Path) -> FaceModel:
         raise UserError(f"The checkpoint {path} does not exist.")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a .keras checkpoint of this program.")
-    try:
+    with own_settings():
         return _load(path)
-    except Exception as error:  # Keras raises many types for a file it cannot rebuild; each means the same to a user.
-        raise UserError(f"{path} is not a checkpoint that this version can load: {_reason(error)}") from error
 
 
 def _load(path: Path) -> FaceModel:
-    config, numbers = read_config(path)
-    check_facts(config)
-    with _at_most(numbers):
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    _check_shapes(model)
+    try:
+        config, numbers = read_config(path)
+        check_facts(config)
+        with _at_most(numbers):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        _check_shapes(model)
+    except Exception as error:  # Keras raises many types for a file it cannot rebuild; each means the same to a user.
+        raise UserError(f"{path} is not a checkpoint that this version can load: {_reason(error)}") from error
     return model
 
 

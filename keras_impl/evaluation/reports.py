@@ -16,6 +16,7 @@ from faces.alignment import CropGeometry
 from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.files import make_folder, write_csv, write_json
+from faces.keras_start import own_settings
 from faces.locks import locked
 from faces.report.comparison import compare_columns, format_comparison
 from faces.report.evaluation import evaluate_columns, format_groups, write_report
@@ -68,6 +69,7 @@ class Rows:
     division: dict = field(default_factory=dict)
 
 
+@own_settings()
 def evaluate_checkpoints(
     checkpoints: Sequence[str | Path],
     folder: str | Path,

@@ -9,6 +9,7 @@ from typing import Any
 
 from faces.errors import Diverged, UserError
 from faces.files import write_text, writing
+from faces.keras_start import own_settings
 from faces.locks import locked
 from keras_impl.devices import set_precision
 from keras_impl.experiment.configuration import Configuration, read_configuration
@@ -19,6 +20,7 @@ from keras_impl.input.face_data import SPLIT_KEYS, divide, load_data
 from keras_impl.training.recipe import check_backend
 
 
+@own_settings()
 def run(
     values: Mapping[str, Mapping[str, Any]],
     *,

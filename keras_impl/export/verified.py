@@ -12,6 +12,7 @@ import numpy as np
 from faces.errors import UserError, first_line
 from faces.files import replacing_several, temporary
 from faces.images import face_batches
+from faces.keras_start import own_settings
 from keras_impl.checkpoint import load_model
 from keras_impl.export.agreement import require_agreement
 from keras_impl.export.formats import FORMATS, REQUIREMENTS, require_packages, write_saved_model
@@ -45,6 +46,7 @@ class Exported:
     loss: str = ""
 
 
+@own_settings()
 def export_checkpoint(
     checkpoint: str | Path, output: str | Path, name: str, source: FaceSource, *, int8: bool = False
 ) -> Exported:

@@ -9,6 +9,7 @@ from faces import detection
 from faces.detection import Face, detect_faces, load_detector, read_rows, try_detector
 from faces.errors import UserError
 from tests.faces.tiny_yunet import BOX, KEYPOINTS, STRIDE, make_tiny_yunet
+from tests.forks import in_fork
 
 PICTURE = np.full((60, 80, 3), 90, np.uint8)
 
@@ -29,6 +30,14 @@ def yunet_file(tmp_path, monkeypatch):
 
     yield put
     detection._load_yunet.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_yunet_in_a_fork_is_told_what_to_do(yunet_file):
+    yunet_file(make_tiny_yunet())
+    detect_faces(PICTURE, "yunet")
+    said = in_fork(lambda: detect_faces(PICTURE, "yunet"))
+    assert said.startswith("UserError: The detector yunet was made in process") and '"spawn"' in said
 
 
 def grey_with_red_squares(height, width, *corners, side=STRIDE):
