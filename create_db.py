@@ -16,6 +16,7 @@ from pathlib import Path
 
 from faces.datasets import DATASETS
 from faces.detection import DETECTORS
+from faces.detectors.quarter_turns import ROTATE_HELP, ROTATIONS
 from faces.errors import UserError
 from faces.files import make_folder, write_csv
 from faces.images.formats import tell_skipped
@@ -45,7 +46,7 @@ def main(arguments=None):
     packs = {size: pack_path(arguments.db, size, arguments.packed_dir) for size in arguments.pack}
     for pack in packs.values():
         require_folder(pack)
-    cut = {name: getattr(arguments, name) for name in ("crop", "margin", "detector")}
+    cut = {name: getattr(arguments, name) for name in ("crop", "margin", "detector", "rotate")}
     table, rejected = ingest(arguments.db, arguments.root, **cut, **options)
     print_summary(table, rejected)
     if data_set.name not in ("csv", "sample"):  # these walk through no folder
@@ -86,6 +87,7 @@ def parse_arguments(arguments):
         "--detector",
         help=f"what finds the faces to crop: {', '.join(DETECTORS)} or module:function (default {DETECTOR})",
     )
+    parser.add_argument("--rotate", default="none", choices=ROTATIONS, help=ROTATE_HELP)
     parser.add_argument("--meta_dir", default="meta", help="where the tables go (default meta)")
     parser.add_argument(
         "--pack",

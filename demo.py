@@ -17,6 +17,7 @@ import numpy as np
 
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, try_detector
+from faces.detectors.quarter_turns import ROTATE_HELP, ROTATIONS
 from faces.errors import UserError
 from faces.images.formats import tell_skipped
 from faces.photos.folder import TABLE, annotate_folder, list_photos
@@ -67,6 +68,7 @@ def _parse(arguments):
     parser.add_argument(
         "--min_confidence", type=float, default=0.9, help="leave out less certain faces, 0 to 1; default: 0.9"
     )
+    parser.add_argument("--rotate", default="none", choices=ROTATIONS, help=ROTATE_HELP)
     parser.add_argument("--every", type=int, metavar="N", help="for a video: look for faces only in every N-th frame")
     web = parser.add_argument_group("for the web page")
     web.add_argument("--host", help="address to listen on; default: 127.0.0.1, this computer only")
@@ -173,7 +175,7 @@ def _serve(options: argparse.Namespace) -> None:
     from keras_impl.web import serve
 
     own = {name: getattr(options, name) for name in WEB}
-    common = {name: getattr(options, name) for name in ("detector", "margin", "min_confidence")}
+    common = {name: getattr(options, name) for name in ("detector", "margin", "min_confidence", "rotate")}
     serve(options.checkpoint, **own, **common)
 
 
@@ -189,6 +191,7 @@ def _load_predictor(options):
         detector=options.detector,
         margin=options.margin,
         min_confidence=options.min_confidence,
+        rotate=options.rotate,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, NO_FACE, try_detector
+from faces.detectors.quarter_turns import ROTATE_HELP, ROTATIONS
 from faces.errors import UserError
 from faces.images.formats import tell_skipped
 from faces.photos.paths import STDIN, check_paths, list_pictures, without_done
@@ -22,7 +23,7 @@ from faces.photos.streaming import stream_estimates
 from faces.progress import progress_bar
 from faces.startup import add_checkpoint_option, parse, require_checkpoint, run_main
 
-DETECTION = ("detector", "margin", "min_confidence")
+DETECTION = ("detector", "margin", "min_confidence", "rotate")
 
 
 def main(arguments=None):
@@ -68,6 +69,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--detector", help=f"{', '.join(DETECTORS)}, or module:function; default: mtcnn")
     parser.add_argument("--margin", type=float, help="share of the box added on each side; default: the checkpoint's")
     parser.add_argument("--min_confidence", type=float, help="leave out less certain faces; default: 0.9")
+    parser.add_argument("--rotate", choices=ROTATIONS, help=ROTATE_HELP)
     parser.add_argument("--batch_size", type=int, default=64, help="faces predicted together")
     parser.add_argument("--workers", type=int, help="threads that read pictures; default: one per processor")
     options = parse(parser, arguments)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from faces.detection import Face
+from faces.detection import Face, turn_face
+from faces.detectors.quarter_turns import turn_picture
 from faces.errors import UserError
 from faces.images import check_rgb, resize_rgb
 
@@ -64,6 +65,8 @@ def cut_face(image: np.ndarray, face: Face, geometry: CropGeometry, size: int | 
     Raises:
         UserError: impossible box or keypoints, or no keypoints where the geometry needs them.
     """
+    if face.turned:  # the same crop as of the picture that stands upright
+        image, face = turn_picture(image, face.turned), turn_face(face, face.turned, image.shape)
     if geometry.aligned:
         if face.keypoints is None:
             raise UserError(

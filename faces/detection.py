@@ -5,7 +5,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from faces.boxes import is_in_picture
 from faces.detectors.cascade import load_cascade
+from faces.detectors.quarter_turns import ROTATIONS, TURNS, turn_picture, turn_points
 from faces.errors import UserError, one_line
 from faces.images import check_rgb
 from faces.keras_start import own_settings
@@ -22,6 +23,7 @@ from faces.processes import OwnProcess
 
 MAX_SIDE = 1600  # a longer side is shrunk before detection, which bounds time and memory
 NO_FACE = "no face found"  # the reason of a picture, in tables and messages
+MIN_CONFIDENCE = 0.9
 MIN_SIDE = 20  # the smallest face that the detectors look for
 YUNET_FILE = Path(__file__).resolve().parents[1] / "data" / "yunet" / "face_detection_yunet_2023mar.onnx"
 
@@ -35,11 +37,13 @@ class Face:
         confidence: 0..1.
         keypoints: (5, 2) x, y of left eye, right eye, nose, left and right corner of the mouth (left and right as seen
             in an upright picture), or None from a detector that has none.
+        turned: degrees, 0, 90, 180 or 270, by which to turn the picture clockwise for the face to stand upright.
     """
 
     box: tuple[float, float, float, float]
     confidence: float
     keypoints: np.ndarray | None = None
+    turned: int = 0
 
     @property
     def area(self) -> float:
@@ -48,13 +52,17 @@ class Face:
         return (x2 - x1) * (y2 - y1)
 
 
-def detect_faces(image: np.ndarray, detector: str = "mtcnn", min_confidence: float = 0.9) -> list[Face]:
+def detect_faces(
+    image: np.ndarray, detector: str = "mtcnn", min_confidence: float = MIN_CONFIDENCE, rotate: str = "none"
+) -> list[Face]:
     """Find the faces of a picture.
 
     Args:
         image: RGB, uint8 (H, W, 3).
         detector: a key of DETECTORS, or the import path of another one, see `load_detector`.
         min_confidence: less certain faces are left out.
+        rotate: one of ROTATIONS: look at the picture as it is; as it is and, where nothing is found, turned by each
+            quarter; or turned clockwise by so many degrees only. Boxes and keypoints are those of the picture as it is.
 
     Returns:
         A list of Face, the most confident first, the larger first where equally confident (to two digits); empty where
@@ -64,8 +72,38 @@ def detect_faces(image: np.ndarray, detector: str = "mtcnn", min_confidence: flo
         UserError: unknown detector, one that is not installed, one that fails, or that answers something else than
             faces.
     """
+    check_rotation(rotate)
     detect = load_detector(detector)
     check_rgb(image)
+    if rotate != "auto":
+        return _find_turned(detect, image, min_confidence, 0 if rotate == "none" else int(rotate))
+    if faces := _find(detect, image, min_confidence):
+        return faces
+    found = [_find_turned(detect, image, min_confidence, degrees) for degrees in TURNS]
+    return max(found, key=lambda faces: sum(face.confidence for face in faces))
+
+
+def check_rotation(rotate: str) -> None:
+    """UserError for a word that is none of ROTATIONS."""
+    if rotate not in ROTATIONS:
+        raise UserError(f"--rotate must be one of {', '.join(ROTATIONS)}. Received: {rotate}")
+
+
+def turn_face(face: Face, degrees: int, shape: tuple[int, ...]) -> Face:
+    """The face in a picture of this shape (H, W, ...) as it lies in the picture turned clockwise by `degrees`."""
+    corners = turn_points(np.reshape(face.box, (2, 2)), degrees, shape)
+    box = tuple(np.concatenate([corners.min(axis=0), corners.max(axis=0)]).tolist())
+    keypoints = None if face.keypoints is None else turn_points(face.keypoints, degrees, shape)
+    return replace(face, box=box, keypoints=keypoints, turned=(face.turned - degrees) % 360)
+
+
+def _find_turned(detect, image, min_confidence, degrees):
+    turned = turn_picture(image, degrees)
+    faces = _find(detect, turned, min_confidence)
+    return [turn_face(face, 360 - degrees, turned.shape) for face in faces] if degrees else faces
+
+
+def _find(detect, image, min_confidence):
     small, scale = _shrink(image)
     if min(small.shape[:2]) < MIN_SIDE:
         return []
@@ -87,7 +125,7 @@ def _shrink(image):
 def _rescale(face, scale):
     box = tuple((np.asarray(face.box, dtype=float) * (scale * 2)).tolist())
     keypoints = None if face.keypoints is None else face.keypoints * scale
-    return Face(box, face.confidence, keypoints)
+    return replace(face, box=box, keypoints=keypoints)
 
 
 @cache
@@ -219,7 +257,7 @@ def _checked(face):
     shapes = box.shape, () if keypoints is None else keypoints.shape
     if shapes not in (((4,), ()), ((4,), (5, 2))):
         raise UserError(f"Expected a box (4,) and keypoints (5, 2) or None. Received the shapes {shapes}")
-    return Face(tuple(box.tolist()), float(face.confidence), keypoints)
+    return Face(tuple(box.tolist()), float(face.confidence), keypoints, face.turned)
 
 
 @cache

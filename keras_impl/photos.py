@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from faces.alignment import CropGeometry, can_cut, cut_face
-from faces.detection import Face, detect_faces
+from faces.detection import Face, check_rotation, detect_faces
 from faces.errors import UserError
 from faces.keras_start import own_settings
 from faces.labels import GENDERS
@@ -31,13 +31,21 @@ class PhotoPredictor:
         detector: see `faces.detection.detect_faces`.
         margin: share to add on each side of a crop; None takes the checkpoint's. Alignment is always the checkpoint's.
         min_confidence: leave out less certain faces.
+        rotate: see `faces.detection.detect_faces`.
     """
 
     def __init__(
-        self, predictor: Predictor, *, detector: str = "mtcnn", margin: float | None = None, min_confidence: float = 0.9
+        self,
+        predictor: Predictor,
+        *,
+        detector: str = "mtcnn",
+        margin: float | None = None,
+        min_confidence: float = 0.9,
+        rotate: str = "none",
     ) -> None:
+        check_rotation(rotate)
         self.predictor = predictor
-        self.detector, self.min_confidence = detector, min_confidence
+        self.detector, self.min_confidence, self.rotate = detector, min_confidence, rotate
         crop = predictor.model.crop
         self.geometry = CropGeometry(crop["margin"] if margin is None else margin, crop["aligned"])
 
@@ -67,7 +75,7 @@ class PhotoPredictor:
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """The faces of a picture that it can cut out: a list of `faces.detection.Face`, the most confident first."""
-        faces = detect_faces(image, self.detector, self.min_confidence)
+        faces = detect_faces(image, self.detector, self.min_confidence, self.rotate)
         return [face for face in faces if can_cut(face, self.geometry, image.shape)]
 
     def cut(self, image: np.ndarray, face: Face) -> np.ndarray:

@@ -190,7 +190,7 @@ def test_options_of_the_web_page_reach_it(monkeypatch):
 
     given, takes = {}, inspect.signature(web.serve)
     monkeypatch.setattr(web, "serve", lambda *args, **kwargs: given.update(takes.bind(*args, **kwargs).arguments))
-    common = {"detector": "mtcnn", "margin": None, "min_confidence": 0.9}
+    common = {"detector": "mtcnn", "margin": None, "min_confidence": 0.9, "rotate": "none"}
     assert demo.main(["--web"]) is None
     assert given == {"checkpoint": SHIPPED_CHECKPOINT, **demo.WEB, **common}
     assert {name: takes.parameters[name].default for name in {**demo.WEB, **common}} == {**demo.WEB, **common}

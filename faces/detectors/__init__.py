@@ -1,1 +1,1 @@
-"""Parts of face detectors that need no picture file: the cascade MTCNN in bounded memory."""
+"""Parts of face detectors: the nets of MTCNN in bounded memory, pictures that lie on their side."""

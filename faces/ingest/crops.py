@@ -20,7 +20,7 @@ import pandas as pd
 from faces.alignment import CropGeometry, can_cut, cut_face
 from faces.boxes import box_iou
 from faces.datasets import DATASETS
-from faces.detection import NO_FACE, Face, detect_faces
+from faces.detection import MIN_CONFIDENCE, NO_FACE, Face, detect_faces
 from faces.errors import UserError
 from faces.files import make_folder, write_bytes
 from faces.images import ImageError, read_rgb
@@ -49,6 +49,7 @@ def cut_crops(
     *,
     geometry: CropGeometry,
     detector: str = DETECTOR,
+    rotate: str = "none",
     workers: int | None = None,
     progress: bool | None = None,
 ) -> Tables:
@@ -63,6 +64,7 @@ def cut_crops(
         root: folder of the pictures; the crops go to `<root>/crops/<img_path>`.
         geometry: `faces.alignment.CropGeometry`.
         detector: see `faces.detection.detect_faces`; plays no part for boxes and crops that are not aligned.
+        rotate: see `faces.detection.detect_faces`.
         workers: number of threads, by default one a processor.
         progress: True or False shows or hides the progress bar; None shows it on a terminal only.
 
@@ -81,7 +83,9 @@ def cut_crops(
     crops = make_folder(Path(root) / CROPS)
     # Two at once, each with its own margin or detector, would leave crops of both.
     with locked(crops, "The folder of crops"), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        cuts = pool.map(lambda task: _cut(Path(root), *task, geometry=geometry, detector=detector), tasks)
+        cuts = pool.map(
+            lambda task: _cut(Path(root), *task, geometry=geometry, detector=detector, rotate=rotate), tasks
+        )
         found = list(progress_bar(cuts, "crops", total=len(tasks), shown=progress))
     reasons = pd.Series(found, index=table.index, dtype=object)
     cut = table[reasons.isna()].drop(columns=list(BOX_COLUMNS), errors="ignore").reset_index(drop=True)
@@ -121,14 +125,14 @@ def main_face(faces: Sequence[Face], shape: Sequence[int]) -> Face:
     return max(faces, key=score)
 
 
-def _cut(root, img_path, box, clash, *, geometry, detector):
+def _cut(root, img_path, box, clash, *, geometry, detector, rotate):
     """Make sure that the crop of one picture is there; returns the reason where there can be none."""
     if clash:
         return "picture named by several rows, or like another one's crop"
     if leaves_folder(img_path):
         return "path leaves the data folder"
     target = root / crop_path(img_path)
-    source = _source(box, geometry, detector)
+    source = _source(box, geometry, detector, rotate)
     no_face = NO_FACE if box is None else f"{NO_FACE} in the labelled box"
     comment, absent = f"face crop, margin {float(geometry.margin)!r}, {source}", f"{no_face}, {source}"
     present = _read_comment(target)
@@ -141,7 +145,7 @@ def _cut(root, img_path, box, clash, *, geometry, detector):
     reason = None if box is None else _impossible(box, picture.shape)
     if reason is not None:
         return reason
-    face = _find_face(picture, box, geometry, detector)
+    face = _find_face(picture, box, geometry, detector, rotate)
     if face is None:
         _write(target, _COMMENT_MARKER[:2] + _comment_segment(absent) + b"\xff\xd9")
         return no_face
@@ -149,25 +153,26 @@ def _cut(root, img_path, box, clash, *, geometry, detector):
     return None
 
 
-def _source(box, geometry, detector):
+def _source(box, geometry, detector, rotate):
     """How the face of a picture is found, in words that differ wherever the crops may."""
     # repr tells every float from every other.
     numbers = "" if box is None else " ".join(map(repr, box))
     if box is not None and not geometry.aligned:
         return f"box {numbers}"
     found = f"found by {detector.encode('ascii', 'backslashreplace').decode()}"
+    found += "" if rotate == "none" else f" turned {rotate}"
     if not geometry.aligned:
         return f"box {found}"
     return f"aligned, face {found}{' in box ' if numbers else ''}{numbers}"
 
 
-def _find_face(picture, box, geometry, detector):
+def _find_face(picture, box, geometry, detector, rotate):
     """The Face that the label of a picture means; None where there is none."""
     if box is not None and not geometry.aligned:
         return Face(tuple(box), 1.0)
     # The detectors run on all processors by themselves and are not made for several threads.
     with _one_detection:
-        faces = detect_faces(picture, detector)
+        faces = detect_faces(picture, detector, MIN_CONFIDENCE, rotate)
     faces = [face for face in faces if can_cut(face, geometry, picture.shape)]
     if box is None:
         return main_face(faces, picture.shape) if faces else None

@@ -11,7 +11,7 @@ import pandas as pd
 from faces.alignment import CropGeometry
 from faces.cells import with_slashes
 from faces.datasets import DATASETS, DataSet
-from faces.detection import load_detector
+from faces.detection import check_rotation, load_detector
 from faces.errors import UserError
 from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.crops import DETECTOR, cut_crops
@@ -29,6 +29,7 @@ def ingest(
     crop: bool = False,
     margin: float | None = None,
     detector: str | None = None,
+    rotate: str = "none",
     workers: int | None = None,
     progress: bool | None = None,
     max_age_gap: float = 5,
@@ -43,6 +44,7 @@ def ingest(
         margin: of the crops cut here, see `faces.alignment.CropGeometry`; by default 0 for aligned crops, which fits
             those of UTKFace, else the data set's own.
         detector: of the crops cut here, see `faces.detection.detect_faces`; by default DETECTOR.
+        rotate: see `faces.detection.detect_faces`; another word than none needs pictures that a detector looks at.
         workers: see `check_images`.
         progress: see `check_images`.
         max_age_gap: see `drop_conflicting_duplicates`.
@@ -58,7 +60,11 @@ def ingest(
     data_set = DATASETS[db]
     geometry = _geometry(data_set, crop, margin)
     if detector is not None:
-        _check_detector(data_set, crop, detector)
+        _check_detector(data_set, crop, f"detector {detector}")
+        load_detector(detector)
+    if rotate != "none":
+        check_rotation(rotate)
+        _check_detector(data_set, crop, f"rotate {rotate}")
     root = images_root(data_set, root, crop=crop)
     _require_folder(data_set, root, crop)
     table, rejected = (data_set.whole_reader if crop else data_set.read)(root, **options)
@@ -66,7 +72,13 @@ def ingest(
     parts = [rejected]
     if geometry is not None:
         table, uncut = cut_crops(
-            table, root, geometry=geometry, detector=detector or DETECTOR, workers=workers, progress=progress
+            table,
+            root,
+            geometry=geometry,
+            detector=detector or DETECTOR,
+            rotate=rotate,
+            workers=workers,
+            progress=progress,
         )
         parts.append(uncut)
     table, unreadable = check_images(table, root, workers=workers, progress=progress)
@@ -96,12 +108,11 @@ def _geometry(data_set, crop, margin):
     return None
 
 
-def _check_detector(data_set, crop, detector):
-    """UserError for a detector that plays no part, or that cannot be imported."""
+def _check_detector(data_set, crop, option):
+    """UserError for an option of the detector where it plays no part."""
     if not (crop or data_set.detect):
         cut = "cut by its own face boxes" if data_set.boxes else "crops already"
-        raise UserError(f"The images of {data_set.name} are {cut}; a detector plays no part. Received: {detector}")
-    load_detector(detector)
+        raise UserError(f"The images of {data_set.name} are {cut}; a detector plays no part. Received: {option}")
 
 
 def _require_folder(data_set, root, crop):

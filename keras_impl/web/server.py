@@ -33,6 +33,7 @@ def serve(
     detector: str = "mtcnn",
     margin: float | None = None,
     min_confidence: float = 0.9,
+    rotate: str = "none",
     open_browser: bool = False,
     trusted_proxy: str | None = None,
 ) -> None:
@@ -46,6 +47,7 @@ def serve(
         detector: see `keras_impl.photos.PhotoPredictor`.
         margin: see `keras_impl.photos.PhotoPredictor`.
         min_confidence: see `keras_impl.photos.PhotoPredictor`.
+        rotate: see `faces.detection.detect_faces`.
         open_browser: show the page in the user's browser.
         trusted_proxy: address of the proxy whose word on who asks (X-Forwarded-For) is taken: every client has its
             share of the server. None takes nobody's word, and what comes through a proxy is one client.
@@ -58,7 +60,9 @@ def serve(
         raise UserError(f"The largest upload must be above 0 and at most 1000 MB. Received: {max_upload_mb}")
     _check_proxy(trusted_proxy)
     with _exiting_on_sigterm(), _listen(host, port) as listener:
-        photos = _load_photos(checkpoint, detector=detector, margin=margin, min_confidence=min_confidence)
+        photos = _load_photos(
+            checkpoint, detector=detector, margin=margin, min_confidence=min_confidence, rotate=rotate
+        )
         from keras_impl.web.app import build_app
 
         app = build_app(photos, max_upload_mb=max_upload_mb, host=host)

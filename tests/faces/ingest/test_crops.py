@@ -169,6 +169,22 @@ def drawn(tmp_path):
     return tmp_path
 
 
+def test_crop_of_a_picture_that_lies_stands_upright(tmp_path, monkeypatch):
+    """And a crop of another run, which looked otherwise, is cut again."""
+    found = Face((2.0, 4.0, 12.0, 24.0), 1.0, turned=90)
+    monkeypatch.setattr(crops, "detect_faces", lambda *args: [found] if args[-1] == "auto" else [])
+    picture = np.zeros((40, 30, 3), np.uint8)
+    picture[4:24, 2:7] = 255  # the left half of the face is its upper half
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    table = pd.DataFrame({"img_path": ["a.png"]})
+    for rotate, count in (("none", 0), ("auto", 1), ("none", 0)):
+        cut, _ = crops.cut_crops(table, tmp_path, geometry=CropGeometry(), rotate=rotate)
+        assert len(cut) == count
+        if count:
+            crop = read_rgb(tmp_path / "crops" / "a.png.jpg")
+            assert crop.shape == (10, 20, 3) and crop[:4].min() > 200 and crop[6:].max() < 50
+
+
 def test_detected_face_and_picture_without_one(drawn, monkeypatch):
     table = table_of("face.png", "grass.png", box=None)
     cut, rejected = cut_crops(table, drawn, geometry=CropGeometry(0.4), progress=False)
