@@ -39,32 +39,19 @@ PARITY = {
 }
 SECONDS = 300  # for one run of tests, after which a mutant counts as hanging
 
-SWAPS = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Div,
-    ast.Mod: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.RShift: ast.LShift,
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
-}
-PAIRS = "minimum maximum|min max|any all|floor ceil|logical_and logical_or|zeros_like ones_like|argmax argmin"
-NAMES = {a: b for pair in PAIRS.split("|") for a, b in (pair.split(), pair.split()[::-1])}
+
+def both_ways(text: str) -> dict[str, str]:
+    """ "a b|c d" -> each word's other one."""
+    pairs = [pair.split() for pair in text.split("|")]
+    return {one: other for pair in pairs for one, other in (pair, pair[::-1])}
+
+
+OPERATORS = both_ways("Add Sub|Mult Div|BitAnd BitOr|Lt LtE|Gt GtE|Eq NotEq|Is IsNot|In NotIn|And Or|LShift RShift")
+SWAPS = {getattr(ast, one): getattr(ast, other) for one, other in OPERATORS.items()}
+SWAPS |= {ast.FloorDiv: ast.Div, ast.Mod: ast.Mult, ast.Pow: ast.Mult}
+NAMES = both_ways(
+    "minimum maximum|min max|any all|floor ceil|logical_and logical_or|zeros_like ones_like|argmax argmin"
+)
 SKIPPED = (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom)
 
 
