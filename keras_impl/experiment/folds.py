@@ -86,7 +86,7 @@ def _combine(data, folds, folder, overrides, resamples):
     together = evaluate_columns(columns, resamples=resamples)
     facts = {"db": ", ".join(data.names), "split": f"test images of {len(folds)} folds", "checkpoint": str(folder)}
     write_evaluation(columns, {**together, **facts}, folder / "test", read_faces=data.read_faces)
-    each = [json.loads((path / "metrics.json").read_text()) for path in folders]
+    each = [json.loads((path / "metrics.json").read_text(encoding="utf-8")) for path in folders]
     over_folds = {
         f"{part}_{name}": _spread([fold[part][name]["value"] for fold in each if name in fold.get(part, {})])
         for part in ("val", "test")
@@ -99,7 +99,9 @@ def _combine(data, folds, folder, overrides, resamples):
             "overrides": overrides,
             "folds": len(folds),
             **{f"val_{metric.name}": over_folds[f"val_{metric.name}"]["mean"] for metric in metrics_in(TRAINING)},
-            "seconds": round(sum(json.loads((path / "run.json").read_text())["seconds"] for path in folders), 1),
+            "seconds": round(
+                sum(json.loads((path / "run.json").read_text(encoding="utf-8"))["seconds"] for path in folders), 1
+            ),
         },
     )
     write_json(folder / "metrics.json", {"test": together, "over_folds": over_folds})
