@@ -64,6 +64,11 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--crops", action="store_true", help="the pictures are face crops: do not look for faces in them"
     )
+    parser.add_argument(
+        "--tolerate_damage",
+        action="store_true",
+        help="take what the decoder makes of a damaged JPEG, instead of a reason",
+    )
     parser.add_argument("--root", help="folder that the paths in lists start from; default: the folder of each list")
     add_checkpoint_option(parser)
     parser.add_argument("--detector", help=f"{', '.join(DETECTORS)}, or module:function; default: mtcnn")
@@ -131,6 +136,7 @@ def predict(options, photos, table):
         crops=options.crops,
         batch_size=options.batch_size,
         workers=options.workers,
+        tolerate_damage=options.tolerate_damage,
     )
     counts = Counter({"done before": table.done_count})
     # A bar between rows on one terminal is of no use.

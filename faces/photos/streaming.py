@@ -43,6 +43,7 @@ def stream_estimates(
     crops: bool = False,
     batch_size: int = 64,
     workers: int | None = None,
+    tolerate_damage: bool = False,
 ) -> Iterator[PictureEstimates]:
     """Estimate the faces of pictures, of which only a few are in memory at a time.
 
@@ -55,6 +56,7 @@ def stream_estimates(
         crops: the pictures are face crops: each is one face, squeezed to the size of the model.
         batch_size: faces predicted together.
         workers: threads that decode, by default one a processor.
+        tolerate_damage: see `faces.images.read_rgb`.
 
     Yields:
         PictureEstimates of each picture, in order. One that cannot be read, on which the detector fails, or without a
@@ -63,7 +65,8 @@ def stream_estimates(
     Raises:
         UserError: from `pictures`, after everything before it was given; damaged weights.
     """
-    read = partial(read_and_resize, size=photos.predictor.image_size) if crops else read_rgb
+    read = partial(read_and_resize, size=photos.predictor.image_size) if crops else partial(read_rgb)
+    read = partial(read, tolerate_damage=tolerate_damage)
     find = _whole_picture if crops else partial(_find_faces, photos)
     with (
         contextlib.closing(_FaceBatches(photos, batch_size)) as batches,
