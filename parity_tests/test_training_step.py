@@ -45,7 +45,8 @@ from torch_ref.weights import keras_weights, load_keras_weights
 FACES, BATCH, SIZE, EPOCHS = 36, 12, 16, 4
 STEPS = FACES // BATCH
 MOMENTUM = 0.75  # of the moving statistics
-WEIGHTING = {"scheme": "inverse", "lds": True, "kernel": "gaussian", "kernel_size": 5, "kernel_sigma": 2.0}
+# Not "inverse", which takes counts below 5 as 5: of so few faces all ages would weigh the same.
+WEIGHTING = {"scheme": "sqrt_inverse", "lds": True, "kernel": "gaussian", "kernel_size": 5, "kernel_sigma": 2.0}
 GENDER = {"label_smoothing": 0.125, "focal_gamma": 1.5}
 SHAPE = (8,), (1,)  # channels and blocks of the stages
 # A rate at which twelve steps move the weights far; Adam's steps are as large as its rate.
@@ -125,6 +126,7 @@ class TwinTraining:
         age = part.table[columns].to_numpy(np.float32).astype(np.float64)
         needs = TWINS[method].needs
         self.labels = torch_training.Labels(age, gender.to_numpy(), part.weights, needs, WEIGHTING)
+        assert self.labels.weights["age"].max() > 2, "weights that are ignored would go unnoticed"
         self.params = {"age": loss_params(TWINS[method], {}, age[:, 0]), "gender": GENDER}
         age_factor = DESCRIPTIONS[method].get("loss_weight", 1.0) if recipe.age_weight is None else recipe.age_weight
         self.factors = {"age": age_factor, "gender": recipe.gender_weight}
