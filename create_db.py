@@ -7,6 +7,7 @@ python create_db.py --db fgnet --margin 0.2
 python create_db.py --db cacd --crop --detector yunet
 python create_db.py --db utkface --pack 96 224
 python create_db.py --db csv --csv labels.csv --root folder_of_images
+python create_db.py --accept meta/utkface.csv
 """
 
 import argparse
@@ -14,6 +15,7 @@ import inspect
 import textwrap
 from pathlib import Path
 
+from faces.checksums import accept
 from faces.datasets import DATASETS
 from faces.detection import DETECTORS
 from faces.detectors.quarter_turns import ROTATE_HELP, ROTATIONS
@@ -24,6 +26,7 @@ from faces.ingest.crops import DETECTOR
 from faces.ingest.packed import FOLDER, pack_path
 from faces.ingest.packing import pack_faces, require_folder
 from faces.ingest.tables import images_root, ingest
+from faces.label_files.csv_cells import read_cells
 from faces.label_files.data_folder import count_others
 from faces.label_files.label_table import write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
@@ -38,6 +41,9 @@ def main(arguments=None):
     arguments = parse_arguments(arguments)
     if arguments.list:
         print_cards([DATASETS[arguments.db]] if arguments.db else DATASETS.values())
+        return
+    if arguments.accept:
+        accept_table(arguments.accept)
         return
     data_set = DATASETS[arguments.db]
     options = reader_options(arguments, data_set)
@@ -74,6 +80,7 @@ def parse_arguments(arguments):
     )
     parser.add_argument("--db", help=f"one of {', '.join(DATASETS)}")
     parser.add_argument("--list", action="store_true", help="print a card for each data set, or for --db")
+    parser.add_argument("--accept", metavar="FILE", help="take a table as you edited it: write its checksum anew")
     parser.add_argument("--root", help="folder of the raw data (default: the data set's own folder under data/)")
     whole = ", ".join(name for name, data_set in DATASETS.items() if data_set.has_whole)
     parser.add_argument("--crop", action="store_true", help=f"cut aligned crops out of whole pictures, for {whole}")
@@ -105,9 +112,15 @@ def parse_arguments(arguments):
         text = f"{users[0].options[name]}{told}; for {', '.join(user.name for user in users)}"
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text.replace("%", "%%"), **kind)
     arguments = parse(parser, arguments)
-    if not (arguments.db or arguments.list):
+    if not (arguments.db or arguments.list or arguments.accept):
         parser.error(f"--db is missing: one of {', '.join(DATASETS)}")
     return arguments
+
+
+def accept_table(path):
+    rows, _ = read_cells(path)
+    count = max(0, len(rows) - 1)
+    print(f"wrote {accept(path, rows=count)}: {path} is as it should be, with {count} rows")
 
 
 def option_users():

@@ -46,6 +46,11 @@ def parse_arguments(arguments=None):
     parser.add_argument("--fold", help="name of the fold to test, if the protocol has several")
     parser.add_argument("--folds", type=int, help="number of folds for --protocol k_fold")
     parser.add_argument("--limit", type=int, help="number of images, for a quick look")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare the content of every image with its table, not only size and time",
+    )
     parser.add_argument("--flip", "--tta", action="store_true", help="average each face and its mirror image")
     parser.add_argument(
         "--calibrate",
@@ -82,6 +87,7 @@ def main(arguments=None):
         meta_dir=arguments.meta_dir,
         age_label=arguments.age_label,
         limit=arguments.limit,
+        verify=arguments.verify,
         division={name: value for name, value in division.items() if value is not None},
     )
     folder = arguments.output_dir or f"runs/evaluate_{time.strftime('%Y%m%d-%H%M%S')}_{arguments.db}"

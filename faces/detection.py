@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from faces.boxes import is_in_picture
+from faces.checksums import file_sha256
 from faces.detectors.cascade import load_cascade
 from faces.detectors.quarter_turns import ROTATIONS, TURNS, turn_picture, turn_points
 from faces.errors import UserError, one_line
@@ -26,6 +27,8 @@ NO_FACE = "no face found"  # the reason of a picture, in tables and messages
 MIN_CONFIDENCE = 0.9
 MIN_SIDE = 20  # the smallest face that the detectors look for
 YUNET_FILE = Path(__file__).resolve().parents[1] / "data" / "yunet" / "face_detection_yunet_2023mar.onnx"
+# SHA-256 of a file that is fetched; a damaged net may still run, and find other faces.
+PUBLISHED = {YUNET_FILE: "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +153,8 @@ def _detect_mtcnn(image):
 def _load_yunet():
     if not YUNET_FILE.is_file():
         raise UserError(f"The detector yunet needs {YUNET_FILE}. To fetch it, run: ./download.sh yunet")
+    if YUNET_FILE in PUBLISHED and file_sha256(YUNET_FILE) != PUBLISHED[YUNET_FILE]:
+        raise UserError(f"{YUNET_FILE} is not what was published; delete it and run: ./download.sh yunet")
     try:
         net = cv2.FaceDetectorYN.create(str(YUNET_FILE), "", (320, 320), score_threshold=0.5)
     except cv2.error as error:

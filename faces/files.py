@@ -237,13 +237,17 @@ def write_csv(path: str | Path, table: "pd.DataFrame", *, short_numbers: bool = 
         short_numbers: write numbers as short as exact: 26 years as `26`, in tables of labels, which people read and
             edit. Otherwise as pandas does it: a whole number in a column of fractional ones as `26.0`.
     """
+    write_bytes(path, csv_bytes(table, short_numbers=short_numbers))
+
+
+def csv_bytes(table: "pd.DataFrame", *, short_numbers: bool = False) -> bytes:
+    """What `write_csv` writes."""
     table = map_texts(table, disarmed)
     # Only a writer whose own line end holds it quotes a lone carriage return.
     returns = any("\r" in cell for name in table.columns for cell in table[name] if isinstance(cell, str))
     table = _with_short_numbers(table) if short_numbers else table
-    end = "\r\n" if returns else "\n"
-    with replacing(path) as part:
-        table.to_csv(part, index=False, lineterminator=end, encoding="utf-8", errors="backslashreplace")
+    text = table.to_csv(index=False, lineterminator="\r\n" if returns else "\n")
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_figure(path: str | Path, figure: Any) -> None:

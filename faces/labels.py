@@ -21,6 +21,8 @@ FAIRFACE_EDGES = (0, 3, 10, 20, 30, 40, 50, 60, 70)
 # Columns of the packed age label, NaN unknown.
 AGE_COLUMNS = ("age", "age_std", "age_low", "age_high")
 
+# What tells the image file of a row from another: its checksum, size, and time of the last change in nanoseconds.
+FILE_COLUMNS = ("sha256", "bytes", "mtime_ns")
 # One row an image; every column but img_path may be missing or empty (= unknown).
 TABLE_COLUMNS = (
     "img_path",
@@ -34,7 +36,7 @@ TABLE_COLUMNS = (
     "apparent_age_std",
     "split",
     "fold",
-    "sha256",
+    *FILE_COLUMNS,
 )
 # A row without any of these cannot train or test anything.
 LABEL_COLUMNS = ("age", "age_low", "age_high", "apparent_age", "gender")

@@ -53,7 +53,7 @@ def test_utkface(utkface):
         "wrote meta/utkface.csv",
     ]
     table = pd.read_csv(utkface / "meta" / "utkface.csv")
-    assert table.columns.tolist() == ["img_path", "age", "gender", "ethnicity", "sha256"]
+    assert table.columns.tolist() == ["img_path", "age", "gender", "ethnicity", "sha256", "bytes", "mtime_ns"]
     rejected = pd.read_csv(utkface / "meta" / "utkface_rejected.csv")
     assert rejected.columns.tolist() == ["img_path", "reason"] and len(rejected) == 2
     before = (utkface / "meta" / "utkface.csv").read_bytes()

@@ -25,6 +25,7 @@ def test_nothing_but_the_run_folder_is_written(trained):
     pictures = ("predicted_vs_true.png", "error_by_age.png")
     report = ("metrics.json", "predictions.csv", "groups.csv", "report.html", *pictures)
     assert files - events == {
+        "checksums.sha256",
         "config.yaml",
         "history.csv",
         "leak_report.json",

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from faces.errors import UserError
+from faces.label_files.label_table import read_table, write_table
 from tests.configurations import changed_values
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -205,8 +206,8 @@ def test_bad_table_of_the_user(refused, tmp_path, monkeypatch, text, parts):
 
 
 def test_table_without_the_label_that_the_model_needs(refused, in_face_folder):
-    table = pd.read_csv("meta/sample.csv")
-    table.drop(columns="gender").to_csv("meta/sample.csv", index=False)
+    table = read_table("meta/sample.csv")
+    write_table(table.drop(columns="gender"), "meta/sample.csv")
     assert "No training row has a usable gender" in refused(*QUICK)
     assert left_behind(in_face_folder) == ["data", "meta"]
 

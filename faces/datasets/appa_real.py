@@ -8,6 +8,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+from faces.checksums import require_whole
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.images.formats import SUFFIX_PATTERN, without_suffix
@@ -69,6 +70,7 @@ def _ignored(ignore_list):
         raise UserError(f"Expected the ignore list train or none. Received: {ignore_list!r}")
     if ignore_list == "none":
         return set()
+    require_whole(IGNORE_LIST)
     return {row["file_name"] for row in read_rows(IGNORE_LIST, columns=("file_name",))}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from faces.checksums import SUMS, are_whole, write_checksums
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.files import make_folder, write_csv
@@ -17,6 +18,7 @@ def read(root: str | Path, *, count: int = 2000, seed: int = 0) -> Tables:
     """Draw `count` faces into the folder `root`, unless they are there, and return their labels.
 
     Face i depends on the seed and on i only, so faces drawn before serve again, and a larger set serves a smaller one.
+    Their checksums lie beside them: where one is another file now, all are drawn anew.
 
     Returns:
         (table, rejected): `img_path, age, gender`, and no row.
@@ -40,10 +42,12 @@ def _draw(labels, count, seed):
     from faces.sample import make_sample
 
     # Without its labels a folder that is half redrawn with another seed cannot be taken for the old one.
-    if labels.exists():
-        labels.unlink()
+    for old in (labels, labels.with_name(SUMS)):
+        if old.exists():
+            old.unlink()
     table = make_sample(labels.parent, count=count, seed=seed)
     write_csv(labels, table.assign(seed=seed), short_numbers=True)
+    write_checksums(labels.parent, [LABELS, *table["img_path"]])
     return table
 
 
@@ -57,7 +61,7 @@ def _drawn_before(labels, count, seed):
     if len(table) < count or (table["seed"] != seed).any():
         return None
     table = table[:count]
-    return table if all((labels.parent / name).is_file() for name in table["img_path"]) else None
+    return table if are_whole(labels.parent, [LABELS, *table["img_path"]]) else None
 
 
 DATA_SET = DataSet(

@@ -2,13 +2,14 @@
 
 A crop is a JPEG below `<root>/crops/`. A comment in the file says how it was cut (margin, aligned or not, box or
 detector), so that a later run takes it as it is, or cuts it again when something else is wanted. A picture without a
-face leaves a file that holds such a comment and no image. After a change of pictures, or of a detector of your own,
-delete `crops/`.
+face leaves a file that holds such a comment and no image. Behind the comment stands a checksum of what follows: a crop
+that was damaged is cut again. After a change of pictures, or of a detector of your own, delete `crops/`.
 """
 
 import os
 import re
 import threading
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -39,6 +40,7 @@ MIN_INSIDE = 0.25
 MIN_OVERLAP = 0.3
 
 _COMMENT_MARKER = b"\xff\xd8\xff\xfe"  # start of image, comment
+_CHECKSUM_MARKER = b"\xff\xef\x00\x10crc32 "  # segment of 14 bytes for an application, which decoders leave out
 _GEOMETRY = re.compile(r"face crop, margin ([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?), (aligned)?")
 _one_detection = threading.Lock()
 
@@ -135,7 +137,7 @@ def _cut(root, img_path, box, clash, *, geometry, detector, rotate):
     source = _source(box, geometry, detector, rotate)
     no_face = NO_FACE if box is None else f"{NO_FACE} in the labelled box"
     comment, absent = f"face crop, margin {float(geometry.margin)!r}, {source}", f"{no_face}, {source}"
-    present = _read_comment(target)
+    present = _whole_comment(target)
     if present in (comment, absent):
         return None if present == comment else no_face
     try:
@@ -147,7 +149,7 @@ def _cut(root, img_path, box, clash, *, geometry, detector, rotate):
         return reason
     face = _find_face(picture, box, geometry, detector, rotate)
     if face is None:
-        _write(target, _COMMENT_MARKER[:2] + _comment_segment(absent) + b"\xff\xd9")
+        _write(target, _with_comment(b"\xff\xd8\xff\xd9", absent))
         return no_face
     _write(target, _encode(cut_face(picture, face, geometry), comment))
     return None
@@ -194,20 +196,55 @@ def _impossible(box, shape):
 
 def _encode(crop, comment):
     data = cv2.imencode(".jpg", crop[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-    return data[:2] + _comment_segment(comment) + data[2:]
+    return _with_comment(data, comment)
 
 
-def _comment_segment(text):
-    return b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text.encode("ascii")
+def _with_comment(data, comment):
+    """A JPEG with a comment, and behind it the checksum of what follows."""
+    segment = len(comment) + 2
+    return b"".join(
+        [
+            _COMMENT_MARKER,
+            segment.to_bytes(2, "big"),
+            comment.encode("ascii"),
+            _CHECKSUM_MARKER,
+            _crc(data[2:]),
+            data[2:],
+        ]
+    )
+
+
+def _whole_comment(path):
+    """The comment of a crop of this module; empty where the crop is damaged.
+
+    Crops of earlier versions have no checksum, and need only have an end.
+    """
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError):
+        return ""
+    comment = _comment(data)
+    rest = data[6 + len(comment) :]
+    start = len(_CHECKSUM_MARKER)
+    if _CHECKSUM_MARKER[:2] == rest[:2] or _CHECKSUM_MARKER[2:] == rest[2:start]:
+        return comment if rest[: start + 8] == _CHECKSUM_MARKER + _crc(rest[start + 8 :]) else ""
+    return comment if rest.endswith(b"\xff\xd9") else ""
+
+
+def _crc(data):
+    return f"{zlib.crc32(data):08x}".encode("ascii")
 
 
 def _read_comment(path):
-    """The comment with which a file begins, if it is a JPEG of this module; else an empty text."""
     try:
         with open(path, "rb") as file:
-            data = file.read(1024)
+            return _comment(file.read(1024))
     except (OSError, ValueError):
         return ""
+
+
+def _comment(data):
+    """The comment with which a file begins, if it is a JPEG of this module; else an empty text."""
     if not data.startswith(_COMMENT_MARKER):
         return ""
     return data[6 : 4 + int.from_bytes(data[4:6], "big")].decode("latin-1")

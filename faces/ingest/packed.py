@@ -7,10 +7,9 @@ and behind it a footer with the checksum of the index. Being one file, faces and
 
 import copy
 import hashlib
-import json
+import math
 import os
 import shlex
-import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,16 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from faces.alignment import CropGeometry
+from faces.checksums import DamagedFile, read_index
 from faces.datasets import DATASETS
 from faces.errors import UserError
+from faces.ingest.pack_index import KIND, VERSION, index_limit, parse_index, read_shape
 from faces.progress import progress_bar
 
 FOLDER = "data/packed"
-VERSION = 1
-MAGIC = b"facepack"
-# SHA-256 of the index, its length in bytes, version, MAGIC.
-FOOTER = struct.Struct("<32sQI8s")
 
 
 def pack_path(db: str, size: int, folder: str | Path = FOLDER) -> Path:
@@ -150,39 +146,20 @@ class PackedFaces:
     def _open(self):
         try:
             with open(self.path, "rb") as file:
-                end = self._read_index(file)
-                self._faces = self._map_faces(file, end)
+                shape, begin = read_shape(file)
+                text, end = read_index(file, KIND, VERSION, most=index_limit(shape[0]))
+                if begin + math.prod(shape) != end:
+                    raise DamagedFile("is damaged: its faces are not those of its index")
+                self._index = parse_index(text, shape)
+                self._faces = np.asarray(np.memmap(file, np.uint8, "r", offset=begin, shape=shape))
         except FileNotFoundError:
             raise self.refused("does not exist") from None
+        except DamagedFile as error:
+            raise self.refused(str(error)) from None
         except OSError as error:
             raise self.refused(f"cannot be read ({error.strerror or error})") from error
-        self.db, self.size = self._index["db"], self._index["size"]
-        self.geometry = CropGeometry(**self._index["geometry"])
-
-    def _read_index(self, file):
-        """Read the index and its checksum; returns where in the file it begins."""
-        end = file.seek(0, os.SEEK_END) - FOOTER.size
-        file.seek(max(end, 0))
-        footer = file.read()
-        if len(footer) != FOOTER.size or not footer.endswith(MAGIC):
-            raise self.refused("is cut short, or no pack at all")
-        self._checksum, length, version, _ = FOOTER.unpack(footer)
-        if version != VERSION:
-            raise self.refused(f"has format {version}, of another version of this program, which reads {VERSION}")
-        start = file.seek(max(end - length, 0))
-        text = file.read(length)
-        if hashlib.sha256(text).digest() != self._checksum:
-            raise self.refused("has a damaged index")
-        self._index = json.loads(text)
-        return start
-
-    def _map_faces(self, file, end):
-        header = self._index["header"].encode("latin-1")
-        file.seek(0)
-        shape = (len(self._index["img_path"]), self._index["size"], self._index["size"], 3)
-        if file.read(len(header)) != header or len(header) + int(np.prod(shape)) != end:
-            raise self.refused("is damaged: its faces are not those of its index")
-        return np.asarray(np.memmap(file, np.uint8, "r", offset=len(header), shape=shape))
+        self._checksum = hashlib.sha256(text).digest()
+        self.db, self.size, self.geometry = self._index["db"], self._index["size"], self._index["geometry"]
 
 
 class PackedRows:

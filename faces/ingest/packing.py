@@ -1,7 +1,6 @@
 """Writing the faces of a table into one file, which `faces.ingest.packed` reads."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -12,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from faces.checksums import write_index
 from faces.errors import UserError
 from faces.files import replacing, writing
 from faces.images import ImageError, read_and_resize, read_file
 from faces.ingest.crops import shared_geometry
-from faces.ingest.packed import FOOTER, MAGIC, VERSION
+from faces.ingest.pack_index import KIND, VERSION, header
 from faces.ingest.tables import IMAGES_A_TASK
 from faces.progress import progress_bar
 
@@ -54,19 +54,19 @@ def pack_faces(
     """
     root, path = Path(root), Path(path)
     names, hashes = table["img_path"].tolist(), table["sha256"].tolist()
-    header = _header((len(table), size, size, 3))
-    index = {"db": db, "size": size, "block": BLOCK, "header": header.decode("latin-1")}
+    begin = header((len(table), size, size, 3))
+    index = {"db": db, "size": size, "block": BLOCK, "header": begin.decode("latin-1")}
     index["geometry"] = asdict(shared_geometry(db, root, names))
     index |= {"img_path": names, "sha256": hashes, "checksums": []}
     require_folder(path)
     with replacing(path, "The pack") as part:
         _require_space(path, len(table) * size * size * 3)
         with open(part, "xb") as file:
-            file.write(header)
+            file.write(begin)
             for faces in _decode([root / name for name in names], hashes, size, workers, progress):
                 index["checksums"].append(hashlib.sha256(faces).hexdigest())
                 file.write(faces)
-            _write_index(file, index)
+            write_index(file, json.dumps(index).encode("ascii"), KIND, VERSION)
 
 
 def require_folder(path: str | Path) -> None:
@@ -76,19 +76,6 @@ def require_folder(path: str | Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError("its folder is not writable")
-
-
-def _header(shape):
-    """The bytes with which a NumPy file of uint8 begins."""
-    file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return file.getvalue()
-
-
-def _write_index(file, index):
-    text = json.dumps(index).encode("ascii")
-    file.write(text)
-    file.write(FOOTER.pack(hashlib.sha256(text).digest(), len(text), VERSION, MAGIC))
 
 
 def _require_space(path, needed):

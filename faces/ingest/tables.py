@@ -1,7 +1,9 @@
 """From a raw data set to a checked table, and back from its file in `meta/`."""
 
 import hashlib
+import logging
 import os
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pandas as pd
 
 from faces.alignment import CropGeometry
 from faces.cells import with_slashes
+from faces.checksums import beside
 from faces.datasets import DATASETS, DataSet
 from faces.detection import check_rotation, load_detector
 from faces.errors import UserError
@@ -17,8 +20,10 @@ from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.crops import DETECTOR, cut_crops
 from faces.label_files.label_table import read_table
 from faces.label_files.reader_tables import Tables
+from faces.labels import FILE_COLUMNS
 from faces.progress import progress_bar
 
+_log = logging.getLogger(__name__)
 IMAGES_A_TASK = 32
 
 
@@ -135,7 +140,7 @@ def images_root(data_set: DataSet, root: str | Path | None = None, *, crop: bool
 def check_images(
     table: pd.DataFrame, root: str | Path, *, workers: int | None = None, progress: bool | None = None
 ) -> Tables:
-    """Open every image of a table once, in parallel threads, and add the `sha256` of its file.
+    """Open every image of a table once, in parallel threads, and add FILE_COLUMNS of its file.
 
     Args:
         table: pandas table with `img_path`, relative to `root` or absolute.
@@ -143,7 +148,7 @@ def check_images(
         progress: True or False shows or hides the progress bar; None shows it on a terminal only.
 
     Returns:
-        (table, rejected): the rows whose image can be decoded, with `sha256`; `img_path, reason` of the others.
+        (table, rejected): the rows whose image can be decoded, with FILE_COLUMNS; `img_path, reason` of the others.
     """
     root = Path(root)
     paths = [root / path for path in table["img_path"]]
@@ -157,20 +162,31 @@ def check_images(
         for done in pool.map(lambda chunk: [_check_image(path) for path in chunk], chunks):
             checks += done
             bar.update(len(done))
-    hashes, reasons = zip(*checks) if checks else ((), ())
-    table = table.assign(sha256=pd.Series(hashes, index=table.index, dtype=object))
+    files, reasons = zip(*checks) if checks else ((), ())
+    for name, values in zip(FILE_COLUMNS, zip(*files) if files else [()] * len(FILE_COLUMNS), strict=True):
+        table = table.assign(**{name: pd.Series(values, index=table.index, dtype=object)})
     readable = table["sha256"].notna().to_numpy()
     rejected = table.loc[~readable, ["img_path"]].assign(reason=[reason for reason in reasons if reason])
     return table[readable].reset_index(drop=True), rejected.reset_index(drop=True)
 
 
 def _check_image(path):
+    """(values of FILE_COLUMNS, reason why it is rejected)."""
     try:
+        changed = _changed(path)  # before it is read: a change meanwhile is one more that is noticed
         data = read_file(path)
         decode_rgb(data, path=path)
     except ImageError as error:
-        return None, error.reason
-    return hashlib.sha256(data).hexdigest(), None
+        return (None, None, None), error.reason
+    return (hashlib.sha256(data).hexdigest(), len(data), changed), None
+
+
+def _changed(path):
+    """Time of the last change; None where `read_file` will say why there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except (OSError, ValueError):
+        return None
 
 
 def drop_conflicting_duplicates(table: pd.DataFrame, *, max_age_gap: float = 5) -> Tables:
@@ -212,13 +228,28 @@ def load_table(db: str, *, meta_dir: str | Path = "meta", csv: str | Path | None
             the rules.
     """
     data_set = DATASETS[db]
+    path = table_path(db, meta_dir=meta_dir, csv=csv)
     if db == "csv" and csv is not None:
-        return read_table(csv)
-    path = Path(meta_dir) / f"{db}.csv"
-    if db == "csv" and not path.is_file():
+        return read_table(path)
+    if path.is_file():
+        table = read_table(path)
+        if "mtime_ns" in table and not beside(path).is_file():
+            command = f"python create_db.py --accept {shlex.quote(str(path))}"
+            _log.warning("%s came without its checksum, so nobody sees whether it is whole. Add one: %s", path, command)
+        return table
+    if db == "csv":
         raise UserError(f"The data set `csv` needs the file of labels: data.csv=FILE, or {data_set.how_to_get}")
-    if not path.is_file():
-        steps = [] if db == "sample" else [data_set.how_to_get]
-        steps.append(f"python create_db.py --db {db}" + ("" if str(meta_dir) == "meta" else f" --meta_dir {meta_dir}"))
-        raise UserError(f"The table {path} does not exist. To make it, run: {' && '.join(steps)}")
-    return read_table(path)
+    steps = [] if db == "sample" else [data_set.how_to_get]
+    steps.append(table_command(db, meta_dir=meta_dir))
+    raise UserError(f"The table {path} does not exist. To make it, run: {' && '.join(steps)}")
+
+
+def table_path(db: str, *, meta_dir: str | Path = "meta", csv: str | Path | None = None) -> Path:
+    """Where the table of a data set lies: `meta/<db>.csv`, or for `csv` the file given."""
+    return Path(csv) if db == "csv" and csv is not None else Path(meta_dir) / f"{db}.csv"
+
+
+def table_command(db: str, *, meta_dir: str | Path = "meta") -> str:
+    """The command that makes the table of a data set."""
+    made = DATASETS[db].how_to_get if db == "csv" else f"python create_db.py --db {db}"
+    return made + ("" if str(meta_dir) == "meta" else f" --meta_dir {shlex.quote(str(meta_dir))}")

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from faces.checksums import require_whole, write_checked
 from faces.errors import UserError
-from faces.files import make_folder, write_csv
+from faces.files import csv_bytes, make_folder
 from faces.label_files.csv_cells import check_once, read_cells
 from faces.label_files.values import MAX_PLAUSIBLE_AGE, with_point
 from faces.labels import GENDERS, LABEL_COLUMNS, NUMBER_COLUMNS, SPLITS, TABLE_COLUMNS
 
 _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
 UNKNOWN_WORDS = ("", "nan", "na", "none", "null")
 
 
@@ -25,12 +27,14 @@ def read_table(path: str | Path) -> pd.DataFrame:
     m in any case. A number may have a decimal comma. Columns outside TABLE_COLUMNS are left out, with a warning.
 
     Returns:
-        pandas table of the columns found, in the order of TABLE_COLUMNS; numbers float64, everything else text.
+        pandas table of the columns found, in the order of TABLE_COLUMNS; numbers float64, `bytes` and `mtime_ns` whole
+        numbers (objects, None where unknown), everything else text.
 
     Raises:
-        UserError: missing or empty file, other encoding, no `img_path` column, no label at all, or a cell that breaks
-            the rules; the message names line and value.
+        UserError: missing or empty file, other encoding, no `img_path` column, no label at all, a cell that breaks the
+            rules (the message names line and value), or a table of `write_table` that is not as it was written.
     """
+    require_whole(path)
     columns, lines = _read_columns(Path(path))
     table = pd.DataFrame(index=range(len(lines)))
     for name in TABLE_COLUMNS:
@@ -43,10 +47,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact."""
+    """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact.
+
+    Beside it lies its checksum, see `faces.checksums`.
+    """
     columns = [name for name in TABLE_COLUMNS if name in table and (name == "img_path" or table[name].notna().any())]
     make_folder(Path(path).parent)
-    write_csv(path, table[columns], short_numbers=True)
+    write_checked(path, csv_bytes(table[columns], short_numbers=True), rows=len(table))
 
 
 def _read_columns(path):
@@ -100,6 +107,17 @@ def _parse_number(cells, lines, name, path):
     return values
 
 
+def _parse_whole(cells, lines, name, path):
+    values = np.full(len(cells), None, dtype=object)
+    for index, (cell, line) in enumerate(zip(cells, lines)):
+        if cell.lower() in UNKNOWN_WORDS:
+            continue
+        if not _WHOLE.fullmatch(cell):
+            raise UserError(f"{path} line {line}: expected {name} as a whole number. Received: {cell!r}")
+        values[index] = int(cell)
+    return values
+
+
 def _parse_word(known):
     def parse(cells, lines, name, path):
         words = []
@@ -115,6 +133,7 @@ def _parse_word(known):
 
 _PARSERS = dict.fromkeys(TABLE_COLUMNS, _parse_text)
 _PARSERS |= dict.fromkeys(NUMBER_COLUMNS, _parse_number)
+_PARSERS |= dict.fromkeys(("bytes", "mtime_ns"), _parse_whole)
 _PARSERS["img_path"] = _parse_path
 _PARSERS["gender"] = _parse_word({word: word for word in GENDERS} | {word[0]: word for word in GENDERS})
 _PARSERS["split"] = _parse_word({word: word for word in SPLITS})

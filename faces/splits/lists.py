@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from faces.checksums import require_whole
 from faces.errors import UserError
 from faces.label_files.csv_cells import read_cells
 from faces.label_files.data_folder import CROPS
@@ -85,6 +86,7 @@ def _unique(pairs, source):
 
 def _read_list(path, part):
     """(name, part) of each row; `part` None takes it from the column `split`."""
+    require_whole(path)
     rows, lines = read_cells(path)
     header, rows = (rows[0], rows[1:]) if rows else ([], [])
     column = next((header.index(name) for name in PATH_COLUMNS if name in header), None)

@@ -56,6 +56,7 @@ class Rows:
         age_label: real or apparent; None: what the checkpoint learnt from, on the data set of its training, else real
             where the data set has it.
         limit: number of images, for a quick look.
+        verify: compare the content of every image with its table, not only size and time of the file.
         division: any of SPLIT_KEYS, instead of what a checkpoint remembers of its training.
     """
 
@@ -66,6 +67,7 @@ class Rows:
     meta_dir: str = "meta"
     age_label: str | None = None
     limit: int | None = None
+    verify: bool = False
     division: dict = field(default_factory=dict)
 
 
@@ -103,7 +105,7 @@ def evaluate_checkpoints(
     """
     models = {name: load_model(path) for name, path in _short_names(checkpoints).items()}
     paths = dict(zip(models, checkpoints, strict=True))
-    data = load_data(rows.db, root=rows.root, csv=rows.csv, meta_dir=rows.meta_dir)
+    data = load_data(rows.db, root=rows.root, csv=rows.csv, meta_dir=rows.meta_dir, verify=rows.verify)
     label = _age_label(models, data, rows)
     table = _common_part(models, data, rows)
     texts = [notice for name, model in models.items() if (notice := _crop_notice(paths[name], model, data, rows))]

@@ -61,6 +61,7 @@ class Data:
     meta_dir: File
     age_label: AgeLabel
     limit: Count | None
+    verify: bool
     cache: Cache | Literal["packed"]
     cache_dir: File
     packed_dir: File

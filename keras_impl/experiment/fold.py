@@ -13,11 +13,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
-from faces.cells import map_texts, restored
+from faces.checksums import require_whole, write_checksums
 from faces.errors import UserError
 from faces.files import write_csv, write_json
+from faces.label_files.csv_cells import read_rows
 from faces.labels import GENDERS
 from faces.report.evaluation import evaluate_columns
 from faces.report.metrics import TRAINING, metrics_in
@@ -47,6 +47,9 @@ from keras_impl.training.state import remove_state
 
 _log = logging.getLogger(__name__)
 
+# Files of a run folder with a checksum: what tells whether a run may go on, and what a finished one is read for.
+READ_ON_RESUME = ("config.yaml", "split.csv")
+READ_AGAIN = (*READ_ON_RESUME, "history.csv", "run.json", "metrics.json", "val/predictions.csv", "test/predictions.csv")
 PACKAGES = ("keras", "numpy", "pandas", "opencv-python", "hydra-core")
 
 
@@ -188,9 +191,10 @@ def check_same_division(data: FaceData, fold: Fold, folder: Path, resume: bool) 
     file = folder / "split.csv"
     if not resume or not file.is_file():
         return
-    then = map_texts(pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8"), restored).astype(str)
+    require_whole(file, remedy="Start a new run.")
+    then = [[row["img_path"], row["split"]] for row in read_rows(file, columns=("img_path", "split"))]
     now = _division(data, fold).fillna("").astype(str)
-    if not then.equals(now):
+    if then != now.to_numpy().tolist():
         raise UserError(f"The data changed since {folder} was begun, so it cannot be resumed. Start a new run.")
 
 
@@ -200,6 +204,7 @@ def _division(data, fold):
 
 def _write_data_facts(folder, data, fold):
     write_csv(folder / "split.csv", _division(data, fold))
+    write_checksums(folder, READ_ON_RESUME)
     write_json(folder / "leak_report.json", leak_report(data.table, fold.split))
     if len(data.rejected):
         _log.warning("%d images cannot be read, see %s", len(data.rejected), folder / "rejected.csv")
@@ -282,5 +287,6 @@ def _finish(folder, recorder, seed, evaluations, first_weights, overrides, start
     }
     write_json(folder / "run.json", facts)
     write_json(folder / "metrics.json", evaluations)
+    write_checksums(folder, READ_AGAIN)
     remove_state(folder)
     print(f"\nCheckpoint: {folder / CHECKPOINT_NAME}")

@@ -1,7 +1,6 @@
 """Protocols of several folds: each fold trains in its own folder, and all test images are evaluated together."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from faces.cells import map_texts, restored
+from faces.checksums import read_json, require_whole, write_checksums
 from faces.errors import UserError
 from faces.files import make_folder, write_json
 from faces.report.evaluation import evaluate_columns
@@ -20,7 +20,7 @@ from faces.splits.protocols import Fold
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
 from keras_impl.experiment.configuration import Configuration
-from keras_impl.experiment.fold import check_same_division, make_parts, prepare_fold, run_fold
+from keras_impl.experiment.fold import READ_AGAIN, check_same_division, make_parts, prepare_fold, run_fold
 from keras_impl.input.face_data import FaceData
 
 
@@ -58,6 +58,7 @@ def run_folds(
         fold_folder = make_folder(folder / folder_name(fold))
         check_same_division(data, fold, fold_folder, resume)
         if resume and (fold_folder / "metrics.json").is_file():
+            _results(fold_folder)
             print(f"Fold {fold.name} ({number} of {len(folds)}) is finished.")
             continue
         print(f"\nFold {fold.name} ({number} of {len(folds)})")
@@ -81,12 +82,13 @@ def folder_name(fold: Fold) -> str:
 def _combine(data, folds, folder, overrides, resamples):
     """Evaluate the test images of all folds together; writes test/, run.json and metrics.json."""
     folders = [folder / folder_name(fold) for fold in folds]
+    results = [_results(path) for path in folders]
     columns = pd.concat([_tested(path).assign(fold=fold.name) for path, fold in zip(folders, folds, strict=True)])
     columns = columns.reset_index(drop=True)
     together = evaluate_columns(columns, resamples=resamples)
     facts = {"db": ", ".join(data.names), "split": f"test images of {len(folds)} folds", "checkpoint": str(folder)}
     write_evaluation(columns, {**together, **facts}, folder / "test", read_faces=data.read_faces)
-    each = [json.loads((path / "metrics.json").read_text(encoding="utf-8")) for path in folders]
+    each = [metrics for metrics, _ in results]
     over_folds = {
         f"{part}_{name}": _spread([fold[part][name]["value"] for fold in each if name in fold.get(part, {})])
         for part in ("val", "test")
@@ -99,14 +101,21 @@ def _combine(data, folds, folder, overrides, resamples):
             "overrides": overrides,
             "folds": len(folds),
             **{f"val_{metric.name}": over_folds[f"val_{metric.name}"]["mean"] for metric in metrics_in(TRAINING)},
-            "seconds": round(
-                sum(json.loads((path / "run.json").read_text(encoding="utf-8"))["seconds"] for path in folders), 1
-            ),
+            "seconds": round(sum(facts["seconds"] for _, facts in results), 1),
         },
     )
     write_json(folder / "metrics.json", {"test": together, "over_folds": over_folds})
+    write_checksums(folder, READ_AGAIN)
     print(f"\nAll {len(columns)} test images of {len(folds)} folds together\n{evaluation_text(together)}")
     print(_fold_text(over_folds))
+
+
+def _results(folder):
+    """(metrics.json, run.json) of a finished fold; UserError where a file that is read for its result was damaged."""
+    remedy = f"To train this fold again, delete {folder} and resume the run."
+    for name in READ_AGAIN:
+        require_whole(folder / name, folder=folder, remedy=remedy)
+    return tuple(read_json(folder / name, remedy=remedy) for name in ("metrics.json", "run.json"))
 
 
 def _tested(folder):

@@ -2,22 +2,26 @@
 
 import contextlib
 import itertools
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from faces.checksums import require_whole, write_checksums
 from faces.errors import Diverged, UserError
 from faces.files import write_text, writing
 from faces.keras_start import own_settings
 from faces.locks import locked
 from keras_impl.devices import set_precision
 from keras_impl.experiment.configuration import Configuration, read_configuration
-from keras_impl.experiment.fold import run_fold
+from keras_impl.experiment.fold import READ_ON_RESUME, run_fold
 from keras_impl.experiment.folds import run_folds
 from keras_impl.experiment.sweep import write_diverged, write_sweep_report
 from keras_impl.input.face_data import SPLIT_KEYS, divide, load_data
 from keras_impl.training.recipe import check_backend
+
+_log = logging.getLogger(__name__)
 
 
 @own_settings()
@@ -53,6 +57,7 @@ def run(
         csv=section.csv,
         meta_dir=section.meta_dir,
         limit=section.limit,
+        verify=section.verify,
         pack_size=config.model.img_size if section.cache == "packed" else None,
         packed_dir=section.packed_dir,
     )
@@ -78,6 +83,9 @@ def run(
 
 
 # === Run folder ===
+
+# Lines of a configuration by which a run may differ from the one that it resumes.
+KEPT_APART = ("resume: true", "resume: false", "verify: true", "verify: false")
 
 
 def _open_run_folder(
@@ -105,6 +113,7 @@ def _open_run_folder(
     if (folder / "config.yaml").exists():
         raise UserError(f"The run folder {folder} holds a run already. Choose another, as with hydra.sweep.dir=FOLDER")
     write_text(folder / "config.yaml", config_text)
+    write_checksums(folder, READ_ON_RESUME)
     return folder, False
 
 
@@ -124,10 +133,20 @@ def _unfinished_run(runs: Path, config_text: str) -> Path | None:
     wanted = _without_resume(config_text)
     for config in sorted(runs.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True):
         finished = config.with_name("metrics.json").exists()
-        if not finished and _without_resume(config.read_text(encoding="utf-8")) == wanted:
+        if not finished and _lines_of(config) == wanted:
             return config.parent
     return None
 
 
+def _lines_of(config: Path) -> list[str]:
+    """What `_unfinished_run` compares of a configuration; nothing of one that is damaged, which is said."""
+    try:
+        require_whole(config, remedy="The run beside it cannot be resumed.")
+        return _without_resume(config.read_text(encoding="utf-8"))
+    except (UserError, UnicodeDecodeError) as error:
+        _log.warning("%s", error if isinstance(error, UserError) else f"{config} is no text in UTF-8")
+        return []
+
+
 def _without_resume(config_text: str) -> list[str]:
-    return [line for line in config_text.splitlines() if line.strip() not in ("resume: true", "resume: false")]
+    return [line for line in config_text.splitlines() if line.strip() not in KEPT_APART]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from faces.checksums import require_whole
 from faces.errors import Diverged, UserError
 from faces.files import write_csv, write_figure, write_json, write_text
 from faces.report.metrics import LOW, TRAINING, metrics_in
@@ -76,12 +77,13 @@ def _write(folder, table, swept, fixed, metric):
 
 
 def _read_run(path):
+    require_whole(path, remedy=f"To leave this run out of the table, delete {path.parent}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         results = {name: math.nan if content[name] is None else float(content[name]) for name in _results()}
         overrides = {str(key): str(value) for key, value in content["overrides"].items()}
         return {"run": str(content.get("run", path.parent.name)), "overrides": overrides, **results}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         expected = f"Expected JSON with overrides, {', '.join(_results())} in {path}."
         raise UserError(f"{expected} Received: {type(error).__name__} {error}") from error
 

@@ -16,7 +16,16 @@ from faces.files import make_folder
 from faces.images import read_and_resize, resize_rgb
 from faces.ingest.crops import shared_geometry
 from faces.ingest.packed import FOLDER, PackedFaces, PackedRows, open_pack, pack_command
-from faces.ingest.tables import check_images, drop_conflicting_duplicates, ingest, load_table, with_slashes_in
+from faces.ingest.tables import (
+    check_images,
+    drop_conflicting_duplicates,
+    ingest,
+    load_table,
+    table_command,
+    table_path,
+    with_slashes_in,
+)
+from faces.ingest.unchanged import require_same_files, require_unchanged
 from faces.label_files.label_table import write_table
 from faces.labels import ADIENCE_EDGES
 from faces.locks import locked
@@ -75,6 +84,7 @@ def load_data(
     csv: str | Path | None = None,
     meta_dir: str | Path = "meta",
     limit: int | None = None,
+    verify: bool = False,
     pack_size: int | None = None,
     packed_dir: str | Path = FOLDER,
 ) -> FaceData:
@@ -84,6 +94,7 @@ def load_data(
         root: folder of the images, by default the data set's own; of several sets, that of `csv` among them.
         csv: label file of the data set `csv`.
         limit: rows to use of each data set.
+        verify: compare the content of every image with its table, not only size and time of the file.
         pack_size: take the faces out of the packs of this size in `packed_dir`; no image file needs to be there then.
 
     Raises:
@@ -96,7 +107,7 @@ def load_data(
 
     def load(name, **own):
         if pack_size is None:
-            return load_faces(name, meta_dir=meta_dir, limit=limit, **own)
+            return load_faces(name, meta_dir=meta_dir, limit=limit, verify=verify, **own)
         table, *pack = load_packed(name, pack_size, packed_dir, csv=own.get("csv"), meta_dir=meta_dir, limit=limit)
         packs.append(pack)
         return table, _none_rejected(table)
@@ -161,17 +172,20 @@ def load_faces(
     csv: str | Path | None = None,
     meta_dir: str | Path = "meta",
     limit: int | None = None,
+    verify: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The checked label table of a data set, at most `limit` rows of it, and the rows rejected on the way.
 
     The synthetic sample is made on first use. A table that was never checked against its images (no sha256: WIKI as
-    shipped, the user's own) is checked now, so that no epoch dies on a broken file.
+    shipped, the user's own) is checked now, so that no epoch dies on a broken file. The images of any other must be
+    those that it was made of, see `faces.ingest.unchanged`.
 
     Returns:
-        (table, rejected)
+        (table, rejected); the table without size and time of the files.
 
     Raises:
-        UserError: unknown data set, no table, no images; the message names the command that makes them.
+        UserError: unknown data set, no table, no images, or images that changed since the table was made; the message
+            names the command that makes them.
     """
     folder = image_root(db, root=root, csv=csv)
     if db == "sample":
@@ -180,10 +194,13 @@ def load_faces(
     if not folder.is_dir():
         raise UserError(f"The image folder {folder} does not exist. To get it: {DATASETS[db].how_to_get}")
     table = first_rows(with_slashes_in(table, folder), limit)
+    path, command = table_path(db, meta_dir=meta_dir, csv=csv), table_command(db, meta_dir=meta_dir)
     if "sha256" in table and table["sha256"].notna().all():
-        _require_files(table, folder)
-        return table, _none_rejected(table)
+        require_unchanged(table, folder, verify=verify, name=path, make=command)
+        return _without_file_facts(table), _none_rejected(table)
     checked, unreadable = check_images(table, folder)
+    require_same_files(table, checked, folder, name=path, make=command)
+    checked = _without_file_facts(checked)
     checked, conflicting = drop_conflicting_duplicates(checked)
     rejected = pd.concat([unreadable, conflicting], ignore_index=True)
     if not len(checked):
@@ -219,21 +236,16 @@ def load_packed(
         command = pack_command(db, size, folder=packed_dir, meta_dir=meta_dir)
         own = f" and train with the table that it writes, not with {csv}" if csv else ""
         raise UserError(f"The table of {db} does not tell the sha256 of each image. Make it with: {command}{own}")
-    return table, pack, pack.rows_of(table)
+    return _without_file_facts(table), pack, pack.rows_of(table)
 
 
 def _none_rejected(table):
     return table.iloc[:0][["img_path"]].assign(reason=None)
 
 
-def _require_files(table, folder):
-    """UserError for a table whose images are not where they were when it was made."""
-    lost = [path for path in table["img_path"] if not (folder / path).is_file()]
-    if lost:
-        raise UserError(
-            f"{len(lost)} of {len(table)} images of the table are not in {folder}, e.g. {lost[0]}. "
-            "Name their folder (data.root=FOLDER, or --root), or make the table again with create_db.py"
-        )
+def _without_file_facts(table):
+    """The table without size and time of the files, which no later step needs and no other machine shares."""
+    return table.drop(columns=["bytes", "mtime_ns"], errors="ignore")
 
 
 def _make_sample(folder, meta):

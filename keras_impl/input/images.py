@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from faces.files import replacing, writing
 from faces.images import read_and_resize
 from faces.progress import progress_bar
+from keras_impl.input.disk_cache import DiskCache
 
 Cache = Literal["memory", "disk", "none"]
 
@@ -23,8 +23,9 @@ class FaceImages:
         paths: image files.
         size: S in pixels.
         cache: "memory" holds N * S * S * 3 bytes; "disk" maps a file of that size in `cache_folder`, reused by later
-            runs on the same files; "none" decodes on each access.
+            runs on the same files, see `keras_impl.input.disk_cache`; "none" decodes on each access.
         cache_folder: made if need be.
+        digests: SHA-256 of each file, where known: a cache is of these contents.
         workers: number of threads that fill the cache, by default one a processor.
         progress: see `faces.progress.progress_bar`.
     """
@@ -36,18 +37,19 @@ class FaceImages:
         *,
         cache: Cache = "memory",
         cache_folder: str | Path = "data/cache",
+        digests: Sequence[str] | None = None,
         workers: int | None = None,
         progress: bool | None = None,
     ) -> None:
         self.paths, self.size = [os.fspath(path) for path in paths], size
         self._pool = ThreadPoolExecutor(workers or os.cpu_count())
         self._progress = progress
-        self._faces = None
+        self._faces: np.ndarray | DiskCache | None = None
         if cache == "memory":
             self._faces = np.empty((len(self.paths), size, size, 3), np.uint8)
             self._fill(self._faces)
         elif cache == "disk":
-            self._faces = self._open_disk_cache(Path(cache_folder))
+            self._faces = self._open_disk_cache(Path(cache_folder), digests)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -73,25 +75,18 @@ class FaceImages:
         for _ in progress_bar(rows, "faces", total=len(self.paths), shown=self._progress):
             pass
 
-    def _open_disk_cache(self, folder):
-        if not self.paths:
-            return np.empty((0, self.size, self.size, 3), np.uint8)
+    def _open_disk_cache(self, folder, digests):
         shape = (len(self.paths), self.size, self.size, 3)
-        file = folder / f"{self._fingerprint()}.npy"
-        if not file.exists():
-            with writing(file, "The face cache"):
-                folder.mkdir(parents=True, exist_ok=True)
-            with replacing(file, "The face cache") as part:
-                faces = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-                self._fill(faces)
-                faces.flush()
-                del faces
-        return np.load(file, mmap_mode="r")
+        if not self.paths:
+            return np.empty(shape, np.uint8)
+        source = self._fingerprint(digests)
+        return DiskCache(folder / f"{source[:24]}.npy", shape, source, fill=self._fill, read=self._read)
 
-    def _fingerprint(self):
-        """Changes with the files' names, sizes, times and the image size."""
+    def _fingerprint(self, digests):
+        """Changes with the files' names, sizes, times and known content, and the image size."""
         digest = hashlib.sha256(str(self.size).encode())
-        for path in self.paths:
+        for path, content in zip(self.paths, digests or [None] * len(self.paths), strict=True):
             status = os.stat(path)
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-        return digest.hexdigest()[:24]
+            text = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{content}\0"
+            digest.update(text.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()

@@ -78,4 +78,5 @@ def load_images(
         paths = [data.root / path for path in part.table["img_path"]]
         # The test part is read once, at the end.
         kept = "none" if cache == "packed" or (cache == "memory" and name == "test") else cache
-        part.images = FaceImages(paths, size, cache=kept, cache_folder=cache_folder, progress=progress)
+        digests = part.table["sha256"].tolist() if "sha256" in part.table else None
+        part.images = FaceImages(paths, size, cache=kept, cache_folder=cache_folder, digests=digests, progress=progress)

@@ -38,6 +38,16 @@ def test_sample_is_drawn_again_for_another_seed_a_larger_count_or_a_lost_face(tm
     assert not other["age"].equals(larger["age"])
 
 
+@pytest.mark.parametrize("name", ["000001.jpg", sample.LABELS, "checksums.sha256"])
+def test_sample_is_drawn_again_where_a_file_of_it_is_another_one(name, tmp_path):
+    table, _ = sample.read(tmp_path, count=3, seed=0)
+    drawn = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for changed in (drawn[name][:-3], drawn[name].replace(b"0", b"1"), drawn["000000.jpg"], b""):
+        (tmp_path / name).write_bytes(changed)
+        pd.testing.assert_frame_equal(sample.read(tmp_path, count=3, seed=0)[0], table)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == drawn
+
+
 def test_interrupted_redraw_is_not_taken_for_the_old_sample(tmp_path, monkeypatch):
     sample.read(tmp_path, count=3, seed=0)
 

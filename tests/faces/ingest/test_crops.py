@@ -69,6 +69,23 @@ def test_existing_crops_are_reused_and_others_cut_again(tmp_path):
         assert len([path for path, time in times(tmp_path).items() if time != before[path]]) == 2
 
 
+@pytest.mark.parametrize("box", [(20.0, 10.0, 50.5, 45.25), None])
+def test_damaged_crop_is_cut_again(tmp_path, monkeypatch, box):
+    monkeypatch.setattr(crops, "detect_faces", lambda *_: [])
+    make_picture(tmp_path / "a.png")
+
+    def cut():
+        cut_crops(table_of("a.png", box=box), tmp_path, geometry=CropGeometry(0.3))
+        return (tmp_path / "crops" / "a.png.jpg").read_bytes()
+
+    sound = cut()
+    for place in np.linspace(0, len(sound) - 1, 60).astype(int):
+        flipped = bytes([sound[place] ^ (1 << (place % 8))])
+        for damaged in (sound[:place], sound[:place] + flipped + sound[place + 1 :]):
+            (tmp_path / "crops" / "a.png.jpg").write_bytes(damaged)
+            assert cut() == sound, place
+
+
 def test_interrupted_run_leaves_no_half_crop(tmp_path, monkeypatch):
     make_picture(tmp_path / "a.jpg")
 

@@ -61,6 +61,9 @@ def test_unreadable_images_are_rejected_with_the_reason(folder, workers):
     }
     for name, digest in zip(checked["img_path"], checked["sha256"]):
         assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    files = [(folder / name).stat() for name in checked["img_path"]]
+    assert checked["bytes"].tolist() == [file.st_size for file in files]
+    assert checked["mtime_ns"].tolist() == [file.st_mtime_ns for file in files]
     assert "sha256" not in table
 
 
@@ -209,7 +212,7 @@ def test_table_file_looks_as_it_should(tmp_path):
     )
     write_table(table, tmp_path / "meta" / "own.csv")
     assert (tmp_path / "meta" / "own.csv").read_text() == "img_path,age,gender,sha256\na.jpg,26,male,00e1\n"
-    assert os.listdir(tmp_path / "meta") == ["own.csv"]
+    assert sorted(os.listdir(tmp_path / "meta")) == ["own.csv", "own.csv.sha256"]
 
 
 def test_table_that_breaks_the_rules_is_refused_on_reading(tmp_path):

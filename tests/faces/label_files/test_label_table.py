@@ -23,9 +23,9 @@ def write(tmp_path):
 
 def test_all_columns(write):
     path = write(
-        "gender,img_path,age,identity,ethnicity,age_low,age_high,apparent_age,apparent_age_std,split,fold,sha256\n"
-        "Female,a.jpg,31.5,007,asian,30,39,29.25,4.5,Train,S1,00ff\n"
-        "m,b/c d.jpg,,,,,,,,,,\n"
+        "gender,img_path,age,identity,ethnicity,age_low,age_high,apparent_age,apparent_age_std,split,fold,sha256,bytes,mtime_ns\n"
+        "Female,a.jpg,31.5,007,asian,30,39,29.25,4.5,Train,S1,00ff,2048,1700000000123456789\n"
+        "m,b/c d.jpg,,,,,,,,,,,,\n"
     )
     table = read_table(path)
     assert table.columns.tolist() == list(TABLE_COLUMNS)
@@ -43,6 +43,8 @@ def test_all_columns(write):
         "split": "train",
         "fold": "S1",
         "sha256": "00ff",
+        "bytes": 2048,
+        "mtime_ns": 1700000000123456789,
     }
     assert (second.pop("img_path"), second.pop("gender")) == ("b/c d.jpg", "male")
     assert all(pd.isna(value) for value in second.values())
@@ -111,6 +113,8 @@ def test_one_kind_of_label_is_enough(write, label):
         ("img_path,age,age_high\na.jpg,30,20\n", "line 2: expected age <= age_high. Received: 30 > 20"),
         ("img_path,age,age_low\na.jpg,30,50\n", "line 2: expected age_low <= age. Received: 50 > 30"),
         ("img_path,age,apparent_age_std\na.jpg,4,-2\n", "line 2: expected apparent_age_std"),
+        ("img_path,age,bytes\na.jpg,4,12 KB\n", "line 2: expected bytes as a whole number. Received: '12 KB'"),
+        ("img_path,age,mtime_ns\na.jpg,4,1e9\n", "line 2: expected mtime_ns as a whole number. Received: '1e9'"),
         ("img_path,gender\na.jpg,woman\n", "line 2: expected gender .*female.*Received: 'woman'"),
         ("img_path,gender\na.jpg,0\n", "line 2: expected gender .*male.*Received: '0'"),
         ("img_path,age,split\na.jpg,4,valid\n", "line 2: expected split train or val or test. Received: 'valid'"),

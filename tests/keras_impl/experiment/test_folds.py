@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 import keras_impl.experiment.folds as cross_validation
+from faces.checksums import write_checksums
 from faces.errors import UserError
 from faces.splits.protocols import Fold
 from keras_impl.checkpoint import load_model
+from keras_impl.experiment.fold import READ_AGAIN, check_same_division
 from keras_impl.experiment.run import run
 
 FAST = ("train.epochs=1", "train.steps_per_epoch=1", "run.bootstrap=20", "train.verbose=0")
@@ -126,3 +129,31 @@ def test_two_sets_with_weights(train_in_process, persons):
     split = pd.read_csv(folder / "split.csv")
     assert len(split) == 64 and split["split"].isna().sum() > 0  # copies of tested faces are not trained on
     assert load_model(folder / "model.keras").provenance["db"] == ["sample", "csv"]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "run.json", "test/predictions.csv", "split.csv"])
+def test_damaged_result_of_a_fold_is_not_used(name, tmp_path):
+    (tmp_path / "test").mkdir()
+    for each in ("metrics.json", "run.json"):
+        (tmp_path / each).write_text('{"seconds": 12.5}')
+    for each in ("test/predictions.csv", "split.csv"):
+        (tmp_path / each).write_text("img_path,split\na.jpg,test\n")
+    write_checksums(tmp_path, READ_AGAIN)
+    assert cross_validation._results(tmp_path) == ({"seconds": 12.5},) * 2
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(b"s", b"r", 1))
+    with pytest.raises(UserError, match=rf"{name} was damaged, .* To train this fold again, delete {tmp_path} and"):
+        cross_validation._results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"img_path\na.jpg\n", b'img_path,split\n"a', b"img_path,split\na.jpg,train,\n"]
+)
+def test_damaged_split_of_a_run_is_one_line(content, tmp_path):
+    """Without a checksum, as an earlier version wrote it."""
+    (tmp_path / "split.csv").write_bytes(content)
+    data = SimpleNamespace(table=pd.DataFrame({"img_path": ["a.jpg"]}))
+    fold = Fold("", pd.Series(["train"]))
+    with pytest.raises(UserError, match=r"split\.csv|The data changed"):
+        check_same_division(data, fold, tmp_path, True)
+    (tmp_path / "split.csv").write_text("img_path,split\na.jpg,train\n")
+    check_same_division(data, fold, tmp_path, True)

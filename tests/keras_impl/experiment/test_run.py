@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from faces.checksums import write_checksums
 from faces.errors import Diverged, UserError
 from faces.images import read_rgb
 from faces.locks import locked
 from keras_impl.checkpoint import load_model
 from keras_impl.experiment.configuration import read_configuration
-from keras_impl.experiment.run import run
+from keras_impl.experiment.run import _unfinished_run, run
 from keras_impl.predictor import Predictor
 from keras_impl.training.recorder import RunRecorder
 from tests.results import read_history
@@ -246,3 +247,20 @@ def test_diverged_run_of_a_sweep_is_no_number_in_its_table(run_config, in_face_f
     assert table["train.lr"].tolist() == [0.01, 100] and table["val_age_mae"].notna().tolist() == [True, False]
     assert "| 1 | 100 | - | - | - |" in (grid / "sweep.md").read_text()
     assert not (grid / "1" / "model.keras").exists() and not (grid / "1" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: 2\nresume: true\n", b""])
+def test_unfinished_run_with_a_damaged_configuration_is_passed_over(content, tmp_path, caplog):
+    for name in ("older", "newer"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("a: 1\nresume: false\n")
+        write_checksums(tmp_path / name, ["config.yaml"])
+    os.utime(tmp_path / "older" / "config.yaml", (1, 1))
+    # What is compared, and whether to go on, may differ from the run that was stopped.
+    assert _unfinished_run(tmp_path, "a: 1\nresume: true\n").name == "newer"
+    assert _unfinished_run(tmp_path, "a: 1\nverify: true\nresume: true\n").name == "newer"
+    (tmp_path / "newer" / "config.yaml").write_bytes(content)
+    assert _unfinished_run(tmp_path, "a: 1\nresume: true\n").name == "older"
+    assert "newer/config.yaml was damaged" in caplog.text
+    (tmp_path / "newer" / "checksums.sha256").unlink()
+    assert _unfinished_run(tmp_path, "a: 1\nresume: true\n").name == "older"

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from faces.checksums import write_checksums
 from faces.errors import UserError
 from keras_impl.experiment.sweep import write_sweep_report
 
@@ -87,4 +88,15 @@ def test_broken_run(text, tmp_path):
     add_run(tmp_path, "bad", {}, 5.0)
     (tmp_path / "bad" / "run.json").write_text(text)
     with pytest.raises(UserError, match=r"Expected JSON with overrides, .* in .*bad/run.json"):
+        write_sweep_report(tmp_path)
+
+
+def test_run_whose_result_was_damaged(tmp_path):
+    add_run(tmp_path, "a", {"seed": "1"}, 7.254)
+    write_checksums(tmp_path / "a", ["run.json"])
+    write_sweep_report(tmp_path)
+    (tmp_path / "a" / "run.json").write_text((tmp_path / "a" / "run.json").read_text().replace("7.254", "2.254"))
+    with pytest.raises(
+        UserError, match=r"a/run\.json was damaged, .* To leave this run out of the table, delete .*/a\.$"
+    ):
         write_sweep_report(tmp_path)

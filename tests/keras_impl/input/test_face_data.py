@@ -1,5 +1,6 @@
 """One data set or several: tables, folds that agree with each set alone, weights, and what is refused."""
 
+import os
 import shutil
 
 import numpy as np
@@ -122,6 +123,35 @@ def test_own_table_is_checked_like_any_other(own_csv):
         load_data("csv", csv=str(own_csv))
 
 
+@pytest.mark.parametrize("sets", [["sample"], ["sample", "csv"]])
+def test_images_that_were_replaced_are_refused(own_csv, sets):
+    """As many bytes and the same time are noticed by content, where that is asked for."""
+    own = str(own_csv) if "csv" in sets else None
+    table = load_data(sets, csv=own).table
+    assert not {"bytes", "mtime_ns"} & set(table) and table["sha256"].notna().all()
+    first, second = (f"data/sample/{name}" for name in pd.read_csv("meta/sample.csv")["img_path"][:2])
+    before = os.stat(first)
+    shutil.copyfile(second, first)
+    with pytest.raises(UserError, match=r"1 of 96 images in data/sample changed since meta/sample.csv .*--db sample$"):
+        load_data(sets, csv=own)
+    data = bytearray(before.st_size)
+    with open(first, "wb") as file:
+        file.write(data)
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    load_data(sets, csv=own)
+    with pytest.raises(UserError, match="1 of 96 images in data/sample changed"):
+        load_data(sets, csv=own, verify=True)
+
+
+def test_own_table_that_knows_its_files_is_compared_with_them(own_csv):
+    table, _ = ingest("csv", own_csv.parent, csv=own_csv, progress=False)
+    table[["img_path", "age", "sha256"]].assign(sha256=[*table["sha256"][:-1], None]).to_csv(own_csv, index=False)
+    load_data("csv", csv=str(own_csv))
+    shutil.copyfile(own_csv.parent / "1.jpg", own_csv.parent / "30.jpg")
+    with pytest.raises(UserError, match=r"1 of 40 images in .* 30\.jpg"):
+        load_data("csv", csv=str(own_csv))
+
+
 def test_each_set_must_bring_a_label(own_csv, caplog):
     data = load_data(["sample", "csv"], csv=str(own_csv))
     names, labels = data.table["db"], make_labels(data.table)
@@ -186,9 +216,12 @@ def test_margin_is_that_of_the_crop_not_of_the_card(in_face_folder):
     own.to_csv(root / "own.csv", index=False)
     assert crop_geometry(load_data("csv", csv=str(root / "own.csv"))) == {"margin": 0.1, "aligned": True}
     # As if a later run had been stopped after its first crop.
+    data = load_data("fgnet")
     cut_crops(table.head(1).assign(img_path="images/001A30.JPG"), root, **other, progress=False)
+    with pytest.raises(UserError, match="1 of 3 images in data/FGNET changed since meta/fgnet"):
+        load_data("fgnet")
     with pytest.raises(UserError, match=r"cut in different ways \(margin 0.1, aligned; margin 0.5, aligned\)"):
-        crop_geometry(load_data("fgnet"))
+        crop_geometry(data)
 
 
 def test_groups_that_accuracy_is_measured_by():
