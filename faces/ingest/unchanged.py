@@ -44,7 +44,7 @@ def require_unchanged(
     Raises:
         UserError: images are missing, or are other files; one line with their number and the first names.
     """
-    paths = [Path(root) / path for path in table["img_path"]]
+    paths = [os.path.join(root, path) for path in table["img_path"]]
     found = [_stat(path) for path in paths]
     lost = [path for path, status in zip(table["img_path"], found, strict=True) if status is None]
     if lost:
@@ -111,7 +111,7 @@ def _differs(table, column, found):
     )
 
 
-def _other_content(hashes: pd.Series, paths: Sequence[Path], rows: np.ndarray, progress: bool | None) -> list[bool]:
+def _other_content(hashes: pd.Series, paths: Sequence[str], rows: np.ndarray, progress: bool | None) -> list[bool]:
     """Which of some rows have a file of another sha256."""
 
     def compare(chunk):
