@@ -15,7 +15,6 @@ import inspect
 import textwrap
 from pathlib import Path
 
-from faces.checksums import accept
 from faces.datasets import DATASETS
 from faces.detection import DETECTORS
 from faces.detectors.quarter_turns import ROTATE_HELP, ROTATIONS
@@ -26,6 +25,7 @@ from faces.ingest.crops import DETECTOR
 from faces.ingest.packed import FOLDER, pack_path
 from faces.ingest.packing import pack_faces, require_folder
 from faces.ingest.tables import images_root, ingest
+from faces.label_files.checksums import accept
 from faces.label_files.csv_cells import read_cells
 from faces.label_files.data_folder import count_others
 from faces.label_files.label_table import write_table

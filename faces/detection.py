@@ -1,5 +1,6 @@
 """Finding faces in a picture."""
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from faces.boxes import is_in_picture
-from faces.checksums import file_sha256
 from faces.detectors.cascade import load_cascade
 from faces.detectors.quarter_turns import ROTATIONS, TURNS, turn_picture, turn_points
 from faces.errors import UserError, one_line
@@ -153,7 +153,7 @@ def _detect_mtcnn(image):
 def _load_yunet():
     if not YUNET_FILE.is_file():
         raise UserError(f"The detector yunet needs {YUNET_FILE}. To fetch it, run: ./download.sh yunet")
-    if YUNET_FILE in PUBLISHED and file_sha256(YUNET_FILE) != PUBLISHED[YUNET_FILE]:
+    if YUNET_FILE in PUBLISHED and hashlib.sha256(YUNET_FILE.read_bytes()).hexdigest() != PUBLISHED[YUNET_FILE]:
         raise UserError(f"{YUNET_FILE} is not what was published; delete it and run: ./download.sh yunet")
     try:
         net = cv2.FaceDetectorYN.create(str(YUNET_FILE), "", (320, 320), score_threshold=0.5)

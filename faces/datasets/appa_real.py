@@ -8,10 +8,10 @@ import re
 from functools import partial
 from pathlib import Path
 
-from faces.checksums import require_whole
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.images.formats import SUFFIX_PATTERN, without_suffix
+from faces.label_files.checksums import require_whole
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images, match_images, present_files
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label

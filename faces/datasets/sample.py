@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from faces.checksums import SUMS, are_whole, write_checksums
 from faces.datasets.card import DataSet
 from faces.errors import UserError
 from faces.files import make_folder, write_csv
+from faces.label_files.checksums import SUMS, are_whole, write_checksums
 from faces.label_files.reader_tables import Tables
 from faces.locks import locked
 

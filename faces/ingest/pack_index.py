@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from faces.alignment import CropGeometry
-from faces.checksums import DamagedFile
 from faces.errors import UserError
+from faces.label_files.checksums import DamagedFile
 
 KIND, VERSION = "pack", 1
 MAX_SIDE = 1 << 14

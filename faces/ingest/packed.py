@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from faces.checksums import DamagedFile, read_index
 from faces.datasets import DATASETS
 from faces.errors import UserError
 from faces.ingest.pack_index import KIND, VERSION, index_limit, parse_index, read_shape
+from faces.label_files.checksums import DamagedFile, read_index
 from faces.progress import progress_bar
 
 FOLDER = "data/packed"

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faces.checksums import write_index
 from faces.errors import UserError
 from faces.files import replacing, writing
 from faces.images import ImageError, read_and_resize, read_file
 from faces.ingest.crops import shared_geometry
 from faces.ingest.pack_index import KIND, VERSION, header
 from faces.ingest.tables import IMAGES_A_TASK
+from faces.label_files.checksums import write_index
 from faces.progress import progress_bar
 
 # Faces that are decoded, summed and written at a time: 7 MB at 96 pixels, 39 MB at 224.

@@ -12,12 +12,12 @@ import pandas as pd
 
 from faces.alignment import CropGeometry
 from faces.cells import with_slashes
-from faces.checksums import beside
 from faces.datasets import DATASETS, DataSet
 from faces.detection import check_rotation, load_detector
 from faces.errors import UserError
 from faces.images import ImageError, decode_rgb, read_file
 from faces.ingest.crops import DETECTOR, cut_crops
+from faces.label_files.checksums import beside
 from faces.label_files.label_table import read_table
 from faces.label_files.reader_tables import Tables
 from faces.labels import FILE_COLUMNS

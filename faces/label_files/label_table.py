@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faces.checksums import require_whole, write_checked
 from faces.errors import UserError
 from faces.files import csv_bytes, make_folder
+from faces.label_files.checksums import require_whole, write_checked
 from faces.label_files.csv_cells import check_once, read_cells
 from faces.label_files.values import MAX_PLAUSIBLE_AGE, with_point
 from faces.labels import GENDERS, LABEL_COLUMNS, NUMBER_COLUMNS, SPLITS, TABLE_COLUMNS
@@ -49,7 +49,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table, atomically, as CSV: the columns of TABLE_COLUMNS that hold anything, numbers as short as exact.
 
-    Beside it lies its checksum, see `faces.checksums`.
+    Beside it lies its checksum, see `faces.label_files.checksums`.
     """
     columns = [name for name in TABLE_COLUMNS if name in table and (name == "img_path" or table[name].notna().any())]
     make_folder(Path(path).parent)

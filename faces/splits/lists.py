@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from faces.checksums import require_whole
 from faces.errors import UserError
+from faces.label_files.checksums import require_whole
 from faces.label_files.csv_cells import read_cells
 from faces.label_files.data_folder import CROPS
 from faces.splits.draw import carve_validation

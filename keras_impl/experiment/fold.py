@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from faces.checksums import require_whole, write_checksums
 from faces.errors import UserError
 from faces.files import write_csv, write_json
+from faces.label_files.checksums import require_whole, write_checksums
 from faces.label_files.csv_cells import read_rows
 from faces.labels import GENDERS
 from faces.report.evaluation import evaluate_columns

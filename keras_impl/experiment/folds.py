@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from faces.cells import map_texts, restored
-from faces.checksums import read_json, require_whole, write_checksums
 from faces.errors import UserError
 from faces.files import make_folder, write_json
+from faces.label_files.checksums import read_json, require_whole, write_checksums
 from faces.report.evaluation import evaluate_columns
 from faces.report.metrics import FOLDS, METRICS, TRAINING, metrics_in
 from faces.splits.protocols import Fold

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from faces.checksums import require_whole, write_checksums
 from faces.errors import Diverged, UserError
 from faces.files import write_text, writing
 from faces.keras_start import own_settings
+from faces.label_files.checksums import require_whole, write_checksums
 from faces.locks import locked
 from keras_impl.devices import set_precision
 from keras_impl.experiment.configuration import Configuration, read_configuration

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faces.checksums import require_whole
 from faces.errors import Diverged, UserError
 from faces.files import write_csv, write_figure, write_json, write_text
+from faces.label_files.checksums import require_whole
 from faces.report.metrics import LOW, TRAINING, metrics_in
 from faces.report.pictures.sweep import sweep_figure
 

@@ -1,6 +1,6 @@
 """Decoded faces in a file that is mapped into memory, each compared with its checksum when it is first read.
 
-A NumPy file of the faces, uint8 (N, S, S, 3), with an index behind it (`faces.checksums.write_index`): what it was made
+A NumPy file of the faces, uint8 (N, S, S, 3), with an index behind it (`faces.label_files.checksums.write_index`): what it was made
 of and a CRC-32 of every face. Comparing all of them when the file is opened would read all of a data set that does not
 fit into memory; so each face is compared when it comes.
 """
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from faces.checksums import DamagedFile, read_index, write_index
 from faces.errors import UserError
 from faces.files import make_folder, replacing
 from faces.ingest.pack_index import header
+from faces.label_files.checksums import DamagedFile, read_index, write_index
 
 _log = logging.getLogger(__name__)
 KIND, VERSION = "cache", 1

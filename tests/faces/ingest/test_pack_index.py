@@ -5,10 +5,10 @@ import tracemalloc
 
 import pytest
 
-from faces.checksums import write_index
 from faces.errors import UserError
 from faces.ingest.pack_index import KIND, VERSION, header
 from faces.ingest.packed import PackedFaces
+from faces.label_files.checksums import write_index
 
 HEADER = 128  # bytes
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faces.alignment import CropGeometry
-from faces.checksums import FOOTER
 from faces.errors import UserError
 from faces.images import face_batches
 from faces.ingest.crops import cut_crops
 from faces.ingest.packed import PackedFaces, PackedRows, open_pack, pack_path
 from faces.ingest.packing import BLOCK, pack_faces
+from faces.label_files.checksums import FOOTER
 from tests.faces.ingest.pictures import COUNT, SIZE
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import keras_impl.experiment.folds as cross_validation
-from faces.checksums import write_checksums
 from faces.errors import UserError
+from faces.label_files.checksums import write_checksums
 from faces.splits.protocols import Fold
 from keras_impl.checkpoint import load_model
 from keras_impl.experiment.fold import READ_AGAIN, check_same_division

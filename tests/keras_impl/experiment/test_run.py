@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faces.checksums import write_checksums
 from faces.errors import Diverged, UserError
 from faces.images import read_rgb
+from faces.label_files.checksums import write_checksums
 from faces.locks import locked
 from keras_impl.checkpoint import load_model
 from keras_impl.experiment.configuration import read_configuration

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from faces.checksums import write_checksums
 from faces.errors import UserError
+from faces.label_files.checksums import write_checksums
 from keras_impl.experiment.sweep import write_sweep_report
 
 

@@ -6,8 +6,8 @@ import logging
 import numpy as np
 import pytest
 
-from faces.checksums import FOOTER, write_index
 from faces.errors import UserError
+from faces.label_files.checksums import FOOTER, write_index
 from keras_impl.input.disk_cache import KIND, VERSION, DiskCache
 
 SHAPE = (12, 6, 6, 3)

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import faces.checksums as checksums
 from create_db import main as create_db
-from faces.checksums import (
+from faces.errors import UserError
+from faces.files import write_csv, write_json
+from faces.label_files import checksums
+from faces.label_files.checksums import (
     FOOTER,
     SUMS,
     DamagedFile,
@@ -22,8 +24,6 @@ from faces.checksums import (
     write_checksums,
     write_index,
 )
-from faces.errors import UserError
-from faces.files import write_csv, write_json
 from faces.label_files.label_table import read_table, write_table
 from faces.splits.lists import read_split_list
 
