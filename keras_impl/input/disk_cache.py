@@ -1,8 +1,8 @@
 """Decoded faces in a file that is mapped into memory, each compared with its checksum when it is first read.
 
 A NumPy file of the faces, uint8 (N, S, S, 3), with an index behind it (`write_index` of the checksums): what it was
-made of and a CRC-32 of every face. Comparing all of them when the file is opened would read all of a data set that does not
-fit into memory; so each face is compared when it comes.
+made of and a CRC-32 of every face. Comparing all of them when the file is opened would read a whole data set that does
+not fit into memory; so each face is compared when it comes.
 """
 
 import json
