@@ -184,8 +184,7 @@ def load_faces(
         (table, rejected); the table without size and time of the files.
 
     Raises:
-        UserError: unknown data set, no table, no images, or images that changed since the table was made; the message
-            names the command that makes them.
+        UserError: unknown data set, no table, no images, or other ones; the message names the command that makes them.
     """
     folder = image_root(db, root=root, csv=csv)
     if db == "sample":
