@@ -2,6 +2,7 @@
 #: make test                                           install the test tools, then run every test but the slow ones
 #: make test-all                                       the slow tests too
 #: make test-jax                                       install jax too, then run the parity tests and train.py under it
+#: make fuzz [MINUTES=10]                             feed damaged files and values; keep what breaks something
 #: make bench-venv                                     .venv-bench with what benchmarks/training.py compares with
 #: make mutants [SAMPLE=100 SEED=0 MUTANTS="--only losses"]   how many changed formulas the tests notice; takes hours
 #: make lint                                           code style and types
@@ -14,7 +15,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all test-jax bench-venv parity-torch mutants lint clean
+.PHONY: help train test test-all test-jax fuzz bench-venv parity-torch mutants lint clean
 
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +47,10 @@ SEED ?= 0
 MUTANTS ?=
 mutants: $(VENV)/.installed-dev
 	$(RUN) -m parity_tests.mutants --sample $(SAMPLE) --seed $(SEED) $(MUTANTS)
+
+MINUTES ?= 10
+fuzz: $(VENV)/.installed-dev
+	$(RUN) -m tests.fuzz --minutes $(MINUTES)
 
 bench-venv: $(VENV)-bench/.installed
 

@@ -130,6 +130,8 @@ def _prepare_text(*, is_script: bool) -> None:
 def _prepare_signals() -> None:
     if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
         return
+    if signal.getsignal(signal.SIGTERM) is _stop:  # `run_main` inside another, as hydra needs it
+        return
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we

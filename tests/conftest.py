@@ -16,11 +16,14 @@ import pytest
 
 # Beside TensorFlow, torch must be the first to load its copy of the OpenMP runtime.
 import torch  # noqa: F401
+from hypothesis import settings
 
 from tests.configurations import changed_values
 
 # A shell starts background jobs with SIGINT ignored, which the programs under test would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# What `make fuzz` draws: other examples in every round, and those that once failed first.
+settings.register_profile("fuzz", deadline=None, print_blob=True)
 
 ROOT = Path(__file__).resolve().parents[1]
 FACES = 96
