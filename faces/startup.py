@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import importlib.util
 import io
 import os
 import signal
@@ -47,7 +46,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = Non
 
 
 def _with_names(parser, arguments):
-    options, taken = parser._option_string_actions, []
+    options = parser._option_string_actions
+    taken: list[str] = []
     for position, text in enumerate(arguments):
         if text == "--":
             return [*taken, *arguments[position:]]
@@ -185,11 +185,11 @@ def _without_notes() -> Iterator[None]:
 class _QuietTensorFlow(MetaPathFinder):
     """Finds TensorFlow as Python does, and loads it without its notes."""
 
-    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "tensorflow":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, others), None)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 

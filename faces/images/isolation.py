@@ -5,6 +5,7 @@ picture needs one, stay for the next ones, and are ended and replaced when a pic
 """
 
 import atexit
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -114,6 +116,9 @@ class _Decoder:
             stderr=subprocess.DEVNULL,
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        # Without a buffer a pipe is a plain file.
+        self._input, self._output = cast(io.FileIO, self._process.stdin), cast(io.FileIO, self._process.stdout)
 
     @property
     def is_alive(self) -> bool:
@@ -144,7 +149,7 @@ class _Decoder:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._input, self._output):
             pipe.close()
 
     def _time_out(self):
@@ -162,13 +167,13 @@ class _Decoder:
     def _send(self, data):
         view = memoryview(data)
         while len(view):
-            view = view[self._process.stdin.write(view) :]
+            view = view[self._input.write(view) :]
 
     def _receive(self, count):
         data = bytearray(count)
         view = memoryview(data)
         while len(view):
-            read = self._process.stdout.readinto(view)
+            read = self._output.readinto(view)
             if not read:
                 raise EOFError
             view = view[read:]

@@ -127,8 +127,8 @@ class PackedFaces:
         """Compare every block of faces with its checksum, in parallel threads; UserError where one differs."""
         block, checksums = self._index["block"], self._index["checksums"]
 
-        def is_damaged(number):
-            faces = self._faces[number * block : (number + 1) * block]
+        def is_damaged(number: int) -> bool:
+            faces: Any = self._faces[number * block : (number + 1) * block]
             return hashlib.sha256(faces).hexdigest() != checksums[number]
 
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:

@@ -7,6 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def pack_faces(
     root, path = Path(root), Path(path)
     names, hashes = table["img_path"].tolist(), table["sha256"].tolist()
     begin = header((len(table), size, size, 3))
-    index = {"db": db, "size": size, "block": BLOCK, "header": begin.decode("latin-1")}
+    index: dict[str, Any] = {"db": db, "size": size, "block": BLOCK, "header": begin.decode("latin-1")}
     index["geometry"] = asdict(shared_geometry(db, root, names))
     index |= {"img_path": names, "sha256": hashes, "checksums": []}
     require_folder(path)

@@ -138,7 +138,13 @@ os.write(2, b"E0000 CUDA error: out of memory\\n")
 
 def load_native(folder, more="", **given):
     (folder / "tensorflow.py").write_text(NATIVE.format(more=more))
-    code = "import os, faces.startup, tensorflow; os.write(2, b'afterwards\\n'); print(tensorflow.__spec__.name)"
+    code = (
+        "import importlib.util, os, faces.startup\n"
+        "importlib.util.find_spec('tensorflow')  # is it there?\n"
+        "import tensorflow\n"
+        "os.write(2, b'afterwards\\n')\n"
+        "print(tensorflow.__spec__.name)"
+    )
     given = environment({"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", **given})
     return subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, timeout=60)
 
