@@ -13,6 +13,7 @@ import pytest
 from faces.errors import Diverged, UserError
 from faces.images import read_rgb
 from faces.label_files.checksums import write_checksums
+from faces.label_files.label_table import write_table
 from faces.locks import locked
 from keras_impl.checkpoint import load_model
 from keras_impl.experiment.configuration import read_configuration
@@ -109,7 +110,7 @@ def test_unknown_labels_take_no_part(train_in_process, in_face_folder):
     table.loc[::2, "gender"] = None
     table.loc[::3, "age"] = None
     table.loc[::6, "age"] = 40.0
-    table.to_csv(in_face_folder / "meta" / "sample.csv", index=False)
+    write_table(table, in_face_folder / "meta" / "sample.csv")
     folder = train_in_process("train.epochs=1")
     report = pd.read_csv(folder / "val" / "predictions.csv").merge(table, on="img_path", suffixes=("", "_true"))
     np.testing.assert_array_equal(report["absolute_error"].isna(), report["age_true"].isna())
@@ -118,7 +119,7 @@ def test_unknown_labels_take_no_part(train_in_process, in_face_folder):
     assert read_history(folder)["val_age_mae"].iloc[0] == pytest.approx(report["absolute_error"].mean(), rel=1e-5)
 
     table["gender"] = None
-    table.to_csv(in_face_folder / "meta" / "sample.csv", index=False)
+    write_table(table, in_face_folder / "meta" / "sample.csv")
     with pytest.raises(UserError, match="No training row has a usable gender"):
         train_in_process("run.dir=refused")
     assert not (in_face_folder / "refused").exists()
