@@ -273,7 +273,9 @@ def test_own_data(tmp_path):
     done = create_db(tmp_path, "--db", "csv", "--csv", "labels.csv", "--root", "photos", "--meta_dir", "tables")
     assert done.returncode == 0 and "found 3 = read 1 + rejected 2" in done.stdout
     lines = (tmp_path / "tables" / "csv.csv").read_text().splitlines()
-    assert lines[0] == "img_path,age,gender,identity,sha256" and lines[1].startswith("a.jpg,31.5,female,007,")
+    assert lines[0] == "img_path,age,gender,identity,sha256,bytes,mtime_ns" and lines[1].startswith(
+        "a.jpg,31.5,female,007,"
+    )
     rejected = (tmp_path / "tables" / "csv_rejected.csv").read_text()
     assert rejected == "img_path,reason\nb.png,no label\ngone.jpg,file not found\n"
 

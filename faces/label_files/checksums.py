@@ -12,6 +12,7 @@ a change by hand, is one clear line and never another number.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -67,12 +68,16 @@ def write_checksums(folder: str | Path, names: Iterable[str]) -> None:
     write_text(folder / SUMS, _text(lines))
 
 
-def require_whole(path: str | Path, *, folder: str | Path | None = None, remedy: str | None = None) -> bool:
+def require_whole(
+    path: str | Path, *, folder: str | Path | None = None, shared: bool = True, remedy: str | None = None
+) -> bool:
     """Compare a file with its checksum.
 
     Args:
         path: the file.
         folder: whose `checksums.sha256` names it; its own by default.
+        shared: False for a table, whose checksum lies beside it: in a folder that has a `checksums.sha256`, a table of
+            one of those names may be the user's own.
         remedy: what the user can do, as the end of the message; by default how to accept the file as it is.
 
     Returns:
@@ -83,7 +88,7 @@ def require_whole(path: str | Path, *, folder: str | Path | None = None, remedy:
     """
     path = Path(path)
     with _reading(path):
-        for sums, name in _places(path, folder):
+        for sums, name in itertools.islice(_places(path, folder), None if shared else 1):
             known = _known(sums, name)
             if known is not None and not _is_one_of(path, known):
                 raise UserError(_refusal(path, sums, remedy))

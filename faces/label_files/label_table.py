@@ -34,7 +34,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         UserError: missing or empty file, other encoding, no `img_path` column, no label at all, a cell that breaks the
             rules (the message names line and value), or a table of `write_table` that is not as it was written.
     """
-    require_whole(path)
+    require_whole(path, shared=False)
     columns, lines = _read_columns(Path(path))
     table = pd.DataFrame(index=range(len(lines)))
     for name in TABLE_COLUMNS:

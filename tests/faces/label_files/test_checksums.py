@@ -150,6 +150,14 @@ def test_table_without_a_checksum_and_one_that_was_renamed(tmp_path):
     )
 
 
+def test_own_table_in_a_folder_that_has_checksums(tmp_path):
+    path = make_table(tmp_path)
+    beside(path).unlink()
+    write_checksums(tmp_path, ["own.csv"])
+    path.write_text("img_path,age\na.jpg,4\n")
+    assert len(read_table(path)) == 1
+
+
 @pytest.mark.parametrize("name", ["own.csv", "my tables/a b.csv"])
 def test_an_edit_is_accepted_by_one_command(name, tmp_path, capsys):
     path = tmp_path / name
