@@ -298,9 +298,10 @@ recorder = RunRecorder(Path("."), monitor="loss")
 recorder.set_model(model)
 recorder.history = [{"epoch": 1, "loss": 1.0}]
 recorder._save_checkpoint()
-recorder._save_state()
+recorder._save_state(recorder._variables())
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-run_main(recorder._save_checkpoint if sys.argv[1] == "checkpoint" else recorder._save_state)
+save_state = lambda: recorder._save_state(recorder._variables())
+run_main(recorder._save_checkpoint if sys.argv[1] == "checkpoint" else save_state)
 """
 
 
