@@ -192,7 +192,7 @@ def test_bad_argument(tiny_run, refused, arguments, parts):
         (["--protocol", "fgnet_lopo"], "The protocol fgnet_lopo is for fgnet"),
         (["--protocol", "k_fold"], "The protocol has 5 folds. Choose one with --fold: 0, 1, 2, 3, 4"),
         (["--protocol", "k_fold", "--fold", "9"], "has no fold '9'"),
-        (["--split_csv", "gone.csv"], "The split list gone.csv does not exist"),
+        (["--split_csv", "gone.csv"], "gone.csv does not exist"),
         (["--calibrate", "0.99"], "99"),
         (["--age_label", "apparent"], "sample has no apparent age. Expected --age_label real"),
     ],

@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import socket
 from collections import Counter
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -111,7 +112,9 @@ class Gate:
         finally:
             for each in (task, gone):
                 each.cancel()
-            await asyncio.wait([task, gone])
+            while not (task.done() and gone.done()):
+                with suppress(asyncio.CancelledError):  # at its end the server cancels twice
+                    await asyncio.wait([task, gone])
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on; an unexpected error is answered in a sentence, and told in full to the log only."""

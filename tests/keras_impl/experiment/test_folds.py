@@ -146,7 +146,7 @@ def test_damaged_result_of_a_fold_is_not_used(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff\xfe", b"img_path\na.jpg\n", b'img_path,split\n"a', b"img_path,split\na.jpg,train,\n"]
+    "content", [b"", b"\xff\xfe", b"img_path\na.jpg\n", b'img_path,split\n"a', b"img_path,split\na.jpg,train,x\n"]
 )
 def test_damaged_split_of_a_run_is_one_line(content, tmp_path):
     """Without a checksum, as an earlier version wrote it."""
