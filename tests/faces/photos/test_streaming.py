@@ -223,7 +223,7 @@ def test_picture_that_cannot_be_used_is_a_row_with_the_reason(photos, save, tmp_
 
 
 def test_picture_that_leaves_no_memory_is_a_row_with_the_reason(photos, save, monkeypatch):
-    def read(path):
+    def read(path, **_options):
         if path.endswith("huge.png"):
             raise MemoryError("9 GB")
         return photo([])
