@@ -75,7 +75,8 @@ def start(code, **options):
     ],
 )
 def test_every_signal_that_asks_for_the_end_lets_the_program_clean_up(number, code, said):
-    with start(WAITING) as process:
+    wanted = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # the tests may run under nohup
+    with start(f"{wanted}\n{WAITING}") as process:
         assert process.stdout.readline() == "ready\n"  # at once, though stdout is a pipe
         process.send_signal(number)
         process.send_signal(number) if number != signal.SIGINT else None  # as `timeout` does
