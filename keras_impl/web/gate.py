@@ -78,8 +78,11 @@ class Gate:
             return
         try:
             body = await self._read(receive, client)
-        except Refused as refusal:  # the application says it in its own way, as a page or to a program
-            await self._ask(scope, _refuse(refusal), send)
+        except Refused as refusal:  # a page says it in its own way
+            if headers.get("content-type", "").startswith("multipart/form-data"):
+                await self._ask(scope, _refuse(refusal), send)
+            else:
+                await refusal_response(refusal)(scope, receive, send)
             return
         except asyncio.CancelledError:  # the server ends
             await _tell_end(scope, receive, send)
