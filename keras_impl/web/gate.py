@@ -79,7 +79,8 @@ class Gate:
         try:
             body = await self._read(receive, client)
         except Refused as refusal:  # a page says it in its own way
-            if headers.get("content-type", "").startswith("multipart/form-data"):
+            form = headers.get("content-type", "").startswith("multipart/form-data")
+            if form and scope["path"] == "/":
                 await self._ask(scope, _refuse(refusal), send)
             else:
                 await refusal_response(refusal)(scope, receive, send)
