@@ -20,7 +20,6 @@ from faces.detection import DETECTORS
 from faces.detectors.quarter_turns import ROTATE_HELP, ROTATIONS
 from faces.errors import UserError
 from faces.files import make_folder, write_csv
-from faces.images.formats import tell_skipped
 from faces.ingest.crops import DETECTOR
 from faces.ingest.packed import FOLDER, pack_path
 from faces.ingest.packing import pack_faces, require_folder
@@ -31,6 +30,7 @@ from faces.label_files.data_folder import count_others
 from faces.label_files.label_table import write_table
 from faces.labels import GENDERS, MAX_AGE, MIN_AGE
 from faces.locks import locked
+from faces.picture_names import tell_skipped
 from faces.startup import parse, run_main
 
 LINE_WIDTH = 110

@@ -19,8 +19,8 @@ from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, try_detector
 from faces.detectors.quarter_turns import ROTATE_HELP, ROTATIONS
 from faces.errors import UserError
-from faces.images.formats import tell_skipped
 from faces.photos.folder import TABLE, annotate_folder, list_photos
+from faces.picture_names import tell_skipped
 from faces.startup import add_checkpoint_option, parse, require_checkpoint, run_main
 from faces.video.annotation import annotate_video
 from faces.video.frames import FrameSource

@@ -16,10 +16,10 @@ from faces.alignment import MAX_MARGIN
 from faces.detection import DETECTORS, NO_FACE, try_detector
 from faces.detectors.quarter_turns import ROTATE_HELP, ROTATIONS
 from faces.errors import UserError
-from faces.images.formats import tell_skipped
 from faces.photos.paths import STDIN, check_paths, list_pictures, without_done
 from faces.photos.rows import FORMATS, RowStream, check_output, choose_format, open_rows
 from faces.photos.streaming import stream_estimates
+from faces.picture_names import tell_skipped
 from faces.progress import progress_bar
 from faces.startup import add_checkpoint_option, parse, require_checkpoint, run_main
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
-from faces.images.formats import SUFFIX_PATTERN, without_suffix
 from faces.label_files.checksums import require_whole
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images, match_images, present_files
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell, whole_age, years
+from faces.picture_names import SUFFIX_PATTERN, without_suffix
 
 # Part of the split -> name of its folder, and of its files.
 FOLDERS = {"train": "train", "val": "valid", "test": "test"}

@@ -14,11 +14,11 @@ import numpy as np
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
-from faces.images.formats import SUFFIX_PATTERN
 from faces.label_files.data_folder import list_images, match_images
 from faces.label_files.matlab import read_mat
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import check_utf8, whole_age
+from faces.picture_names import SUFFIX_PATTERN
 
 LABEL_FILE = "celebrity2000_meta.mat"
 IMAGES = "CACD2000"

@@ -8,12 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from faces.datasets.card import DataSet
-from faces.images.formats import SUFFIX_PATTERN
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images, match_images, present_files
 from faces.label_files.reader_tables import Tables, read_labels, split_rejected, without_label
 from faces.label_files.values import look_up_cell
 from faces.labels import FAIRFACE_EDGES
+from faces.picture_names import SUFFIX_PATTERN
 
 FILES = {"train": "fairface_label_train.csv", "val": "fairface_label_val.csv"}
 COLUMNS = ("file", "age", "gender", "race")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
-from faces.images.formats import SUFFIX_PATTERN
 from faces.label_files.data_folder import list_images
 from faces.label_files.reader_tables import Tables, read_names, split_rejected
 from faces.label_files.values import whole_age
+from faces.picture_names import SUFFIX_PATTERN
 
 # Measured with MTCNN on 272 UTKFace crops: eyes at 0.289, mouth at 0.686 of the height, eyes 0.391 of the width apart.
 # On 190 FG-NET photos 0.1 and a margin of 0.08 give 0.287, 0.676 and 0.387.

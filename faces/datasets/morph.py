@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from faces.datasets.card import DataSet
 from faces.errors import UserError
-from faces.images.formats import without_suffix
 from faces.label_files.csv_cells import read_rows
 from faces.label_files.data_folder import list_images
 from faces.label_files.reader_tables import Tables, read_labels, read_names, split_rejected
 from faces.label_files.values import look_up_cell, whole_age
+from faces.picture_names import without_suffix
 
 CSV_FILE = "morph_2008_nonCommercial.csv"
 GENDER_CODES = {"F": "female", "M": "male"}

@@ -6,8 +6,8 @@ a process of its own with limits on time and memory (`isolation`) for everything
 
 from faces.images.arrays import Faces, check_rgb, face_batches, resize_rgb
 from faces.images.failures import MAX_PIXELS, ImageError
-from faces.images.formats import SUFFIXES
 from faces.images.reading import decode_rgb, read_and_resize, read_file, read_rgb, takes_long
+from faces.picture_names import SUFFIXES
 
 __all__ = [
     "MAX_PIXELS",

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from faces.images.failures import Unreadable, check_size
-from faces.images.formats import FORMATS
 from faces.images.orientation import TAG, turn_upright
+from faces.picture_names import FORMATS
 
 
 def decode_with_pillow(data: bytes, max_pixels: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from faces.errors import UserError
-from faces.images.formats import has_suffix, suffix_of, without_suffix
+from faces.picture_names import has_suffix, suffix_of, without_suffix
 
 CROPS = "crops"  # folder of the crops that ingest cuts, beside the images of the data set
 

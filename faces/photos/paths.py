@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from faces.cells import csv_rows, encoding_of, restored, with_slashes
 from faces.errors import UserError, first_line
-from faces.images.formats import SUFFIXES, has_suffix, suffix_of
+from faces.picture_names import SUFFIXES, has_suffix, suffix_of
 
 STDIN = "-"
 NAME_COLUMN = "img_path"

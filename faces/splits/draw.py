@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from faces.errors import UserError
 from faces.labels import SPLITS
@@ -92,10 +90,18 @@ def group_names(table: pd.DataFrame) -> pd.Series:
     node_keys, nodes = np.unique(np.array(keys, dtype=np.object_), return_inverse=True)
     row_node = np.full(len(table), -1)
     row_node[rows] = nodes
-    links = coo_matrix((np.ones(len(nodes)), (row_node[rows], nodes)), shape=(len(node_keys),) * 2)
-    _, component = connected_components(links, directed=False)
+    component = _components(row_node[rows], nodes, len(node_keys))
     _, smallest = np.unique(component, return_index=True)
     return pd.Series(node_keys[smallest[component[row_node]]], index=table.index, dtype=object)
+
+
+def _components(starts: np.ndarray, ends: np.ndarray, count: int) -> np.ndarray:
+    """The connected component, (count,), of each node of an undirected graph whose edges are `starts` to `ends`."""
+    from scipy.sparse import coo_matrix  # loaded where a split is drawn: every command that reads data imports this
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_matrix((np.ones(len(ends)), (starts, ends)), shape=(count, count))
+    return connected_components(links, directed=False)[1]
 
 
 def leak_report(table: pd.DataFrame, split: Sequence[str] | pd.Series) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class DiskCache:
         self._header = header(shape)
         try:
             self._open()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # making it says what stands in the way
             self._make(fill)
         except DamagedFile as error:
             _log.warning("The face cache %s %s: it is made again.", file, error)

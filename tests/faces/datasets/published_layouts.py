@@ -10,8 +10,8 @@ import pandas as pd
 
 from faces.datasets import adience, appa_real, clap, fairface, morph
 from faces.errors import UserError
-from faces.images.formats import without_suffix
 from faces.labels import GENDERS, SPLITS, TABLE_COLUMNS
+from faces.picture_names import without_suffix
 
 REASONS = {
     "unclear label",

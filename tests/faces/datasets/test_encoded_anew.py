@@ -3,7 +3,7 @@
 import pytest
 
 from faces.datasets import DATASETS
-from faces.images.formats import SUFFIXES, without_suffix
+from faces.picture_names import SUFFIXES, without_suffix
 from tests.faces.datasets import test_cacd, test_fgnet, test_imdb_clean, test_imdb_wiki
 from tests.faces.datasets.published_layouts import LAYOUTS, build
 

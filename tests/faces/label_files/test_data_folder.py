@@ -3,7 +3,6 @@
 import pytest
 
 from faces.errors import UserError
-from faces.images.formats import SUFFIXES, tell_skipped
 from faces.label_files.data_folder import (
     count_others,
     find_images,
@@ -12,6 +11,7 @@ from faces.label_files.data_folder import (
     match_images,
     present_files,
 )
+from faces.picture_names import SUFFIXES, tell_skipped
 
 
 def touch(root, *names):

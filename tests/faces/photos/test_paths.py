@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from faces.errors import UserError
-from faces.images.formats import SUFFIXES
 from faces.photos.estimates import error_row
 from faces.photos.paths import Picture, check_paths, list_pictures, readable_name, without_done
 from faces.photos.rows import open_rows
+from faces.picture_names import SUFFIXES
 
 
 def touch(folder, *names):

@@ -56,7 +56,7 @@ def test_disk_cache_is_used_again_until_a_file_changes(files, tmp_path):
 
 def test_cache_that_cannot_be_written(files, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match=r"The face cache .* cannot be (written|read)"):
+    with pytest.raises(UserError, match="Expected a folder that can be written"):
         FaceImages(files, 8, cache="disk", cache_folder=tmp_path / "cache", progress=False)
 
 

@@ -1,4 +1,7 @@
-"""Which formats are read, and the names that their files bear."""
+"""Which picture formats are read, and the names that their files bear.
+
+Not in `faces.images`, which loads the decoders: a folder is looked through, and `--help` answered, without them.
+"""
 
 import os
 import re

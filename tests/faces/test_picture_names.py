@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from faces.images import read_rgb
-from faces.images.formats import FORMATS, SUFFIXES, without_suffix
+from faces.picture_names import FORMATS, SUFFIXES, without_suffix
 
 
 def test_names_are_those_of_pillow_for_the_formats_that_are_read():
