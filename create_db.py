@@ -60,7 +60,7 @@ def main(arguments=None):
     path = Path(arguments.meta_dir) / f"{arguments.db}.csv"
     reasons = path.with_name(f"{arguments.db}_rejected.csv")
     make_folder(path.parent)
-    root = images_root(data_set, arguments.root, crop=arguments.crop)
+    root = images_root(data_set, arguments.root, crop=arguments.crop, csv=options.get("csv"))
     with locked(path, "The table", wait=True):  # both of one run
         write_csv(reasons, rejected, short_numbers=True)
         if table.empty:
@@ -81,7 +81,9 @@ def parse_arguments(arguments):
     parser.add_argument("--db", help=f"one of {', '.join(DATASETS)}")
     parser.add_argument("--list", action="store_true", help="print a card for each data set, or for --db")
     parser.add_argument("--accept", metavar="FILE", help="take a table as you edited it: write its checksum anew")
-    parser.add_argument("--root", help="folder of the raw data (default: the data set's own folder under data/)")
+    parser.add_argument(
+        "--root", help="folder of the raw data (default: that of the data set under data/, of --csv that of the file)"
+    )
     whole = ", ".join(name for name, data_set in DATASETS.items() if data_set.has_whole)
     parser.add_argument("--crop", action="store_true", help=f"cut aligned crops out of whole pictures, for {whole}")
     parser.add_argument(

@@ -70,7 +70,7 @@ def ingest(
     if rotate != "none":
         check_rotation(rotate)
         _check_detector(data_set, crop, f"rotate {rotate}")
-    root = images_root(data_set, root, crop=crop)
+    root = images_root(data_set, root, crop=crop, csv=options.get("csv"))
     _require_folder(data_set, root, crop)
     table, rejected = (data_set.whole_reader if crop else data_set.read)(root, **options)
     table = with_slashes_in(table, root)
@@ -130,8 +130,15 @@ def _require_folder(data_set, root, crop):
     raise UserError(f"The folder {root} does not exist. {to_get}")
 
 
-def images_root(data_set: DataSet, root: str | Path | None = None, *, crop: bool = False) -> Path:
-    """Folder of the images of a DataSet, for `crop` of its whole pictures: `root`, else where they are expected."""
+def images_root(
+    data_set: DataSet, root: str | Path | None = None, *, crop: bool = False, csv: str | Path | None = None
+) -> Path:
+    """Folder of the images of a DataSet, for `crop` of its whole pictures: `root`, else where they are expected.
+
+    That of the user's own images is the folder of their label file `csv`, as for train.py and evaluate.py.
+    """
+    if root is None and csv is not None:
+        return Path(csv).parent
     if root is None:
         root = data_set.whole_root if crop and data_set.whole_root else data_set.root
     return Path(root)

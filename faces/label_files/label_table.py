@@ -23,8 +23,8 @@ UNKNOWN_WORDS = ("", "nan", "na", "none", "null")
 def read_table(path: str | Path) -> pd.DataFrame:
     """Read and check a CSV table, one that `write_table` wrote or the user's own.
 
-    Encoding and separator may be any that `faces.cells.csv_rows` reads; empty = unknown. Genders are female, male, f or
-    m in any case. A number may have a decimal comma. Columns outside TABLE_COLUMNS are left out, with a warning.
+    Encoding and separator may be any that `faces.cells.csv_rows` reads; empty = unknown. Names of columns may be in any
+    case, as may the genders female, male, f or m. A number may have a decimal comma. Columns outside TABLE_COLUMNS are left out, with a warning.
 
     Returns:
         pandas table of the columns found, in the order of TABLE_COLUMNS; numbers float64, `bytes` and `mtime_ns` whole
@@ -60,6 +60,7 @@ def _read_columns(path):
     """(dict column name -> list of cells, line number of each row in the file)."""
     rows, lines = read_cells(path)
     header, rows = (rows[0], rows[1:]) if rows else ([], [])
+    header = [name.lower() if name.lower() in TABLE_COLUMNS else name for name in header]
     _check_header(header, rows, lines, path)
     return {name: [row[index] for row in rows] for index, name in enumerate(header)}, lines[1:]
 

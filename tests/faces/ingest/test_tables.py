@@ -151,7 +151,7 @@ def test_paths_that_windows_wrote_are_found_and_a_backslash_in_a_name_stays(tmp_
     write_image(tmp_path / "train" / "1.jpg", 10)
     write_image(tmp_path / "odd\\name.jpg", 90)
     (tmp_path / "own.csv").write_text("img_path,age\ntrain\\1.jpg,5\nodd\\name.jpg,6\ngone\\2.jpg,7\n")
-    table, rejected = ingest("csv", tmp_path, csv=tmp_path / "own.csv", progress=False)
+    table, rejected = ingest("csv", csv=tmp_path / "own.csv", progress=False)  # the folder is that of the file
     assert table["img_path"].tolist() == ["train/1.jpg", "odd\\name.jpg"]
     assert rejected.to_numpy().tolist() == [["gone\\2.jpg", "file not found"]]
 

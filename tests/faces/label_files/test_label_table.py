@@ -68,6 +68,7 @@ def test_byte_order_mark_quotes_blank_lines_and_line_ends(write):
         "img_path,age,gender\r\na b.jpg,23.5,male,,,\r\n",
         "img_path,,age,gender\na b.jpg,,23.5,male\n",
         "sep=;\nimg_path;age;gender\na b.jpg;23,5;male\n",
+        "Img_Path,AGE,Gender\na b.jpg,23.5,Male\n",
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -80,6 +81,11 @@ def test_unknown_columns_are_left_out_with_a_warning(write, caplog):
     table = read_table(write("img_path,age,camera\na.jpg,4,X100\n"))
     assert table.columns.tolist() == ["img_path", "age"]
     assert "left out the columns camera" in caplog.text
+
+
+def test_one_column_in_two_cases(write):
+    with pytest.raises(UserError, match="age"):
+        read_table(write("img_path,age,Age\na.jpg,4,5\n"))
 
 
 def test_words_for_unknown_are_no_person(write):
