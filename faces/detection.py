@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from faces.boxes import is_in_picture
+from faces.detectors.boxes import is_in_picture
 from faces.detectors.cascade import load_cascade
 from faces.detectors.quarter_turns import ROTATIONS, TURNS, turn_picture, turn_points
 from faces.errors import UserError, one_line

@@ -129,8 +129,14 @@ def tiny_backbone(monkeypatch):
 
 
 def make_run_config(*overrides):
-    """(values, text): src/config.yaml for a run of seconds, changed as on the command line."""
-    short = ("model.model_name=Tiny", "model.weights=null", "model.img_size=16", "train.verbose=0")
+    """(values, text): src/config.yaml for a run of seconds, changed as on the command line; pictures on request."""
+    short = (
+        "model.model_name=Tiny",
+        "model.weights=null",
+        "model.img_size=16",
+        "train.verbose=0",
+        "run.pictures=false",
+    )
     return changed_values(*SHORT_RUN[1:], *short, *overrides)
 
 

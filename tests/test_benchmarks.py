@@ -65,6 +65,7 @@ def test_loss_above_the_limit_is_marked():
     assert re.search(r"\| none", lines[-1])
 
 
+@pytest.mark.slow
 def test_losses_command(start, tmp_path):
     process = start("benchmarks/losses.py", "--samples", 64, "--rounds", 2, folder=tmp_path)
     assert process.returncode in (0, 1), process.stderr[-2000:]

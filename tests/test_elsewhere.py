@@ -72,8 +72,14 @@ def start(checkout, elsewhere):
     return run
 
 
-@pytest.mark.parametrize("script", [*SCRIPTS, *COMMANDS, "download.sh"])
+@pytest.mark.parametrize("script", [*SCRIPTS, COMMANDS[0], "download.sh"])
 def test_help(start, script):
+    assert "usage" in start(script, "--help").lower()
+
+
+@pytest.mark.slow  # each loads a framework before it answers
+@pytest.mark.parametrize("script", COMMANDS[1:])
+def test_help_of_a_benchmark(start, script):
     assert "usage" in start(script, "--help").lower()
 
 
@@ -90,7 +96,10 @@ def test_train(start, elsewhere):
 
 @pytest.mark.parametrize(
     ("script", "words"),
-    [("evaluate.py", ()), ("evaluate_appa_real.py", ("--db", "sample", "--split", "all"))],
+    [
+        ("evaluate.py", ()),
+        pytest.param("evaluate_appa_real.py", ("--db", "sample", "--split", "all"), marks=pytest.mark.slow),
+    ],
 )
 def test_evaluate_finds_the_shipped_model(start, elsewhere, script, words):
     assert "Report: a report/report.html" in start(script, *words, *FEW)
@@ -107,6 +116,7 @@ def test_demo(start, elsewhere):
     assert (elsewhere / "my copies" / "one face.png").is_file() and (elsewhere / "my copies" / "faces.csv").is_file()
 
 
+@pytest.mark.slow
 def test_export(start, elsewhere):
     assert "differs from Keras" in start("export.py", "--format", "saved_model", "--output", "my model", "--limit", "8")
     assert (elsewhere / "my model" / "saved_model.pb").is_file()

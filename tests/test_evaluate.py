@@ -206,6 +206,7 @@ def test_division_that_does_not_fit(tiny_run, in_face_folder, monkeypatch, capsy
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_one_fold_of_another_protocol(tiny_run, evaluated):
     tested = [
         set(pd.read_csv(evaluated(*arguments)[0] / "predictions.csv")["img_path"])
@@ -218,6 +219,7 @@ def test_one_fold_of_another_protocol(tiny_run, evaluated):
     assert all(8 <= len(part) <= 32 for part in tested)  # a fifth of 96
 
 
+@pytest.mark.slow
 def test_mirror_images(evaluated):
     arguments = ("--checkpoint", SHIPPED, "--split", "all", "--limit", 12)
     plain, _ = evaluated(*arguments, "--output_dir", "plain")
@@ -254,6 +256,7 @@ def test_comparison_on_the_same_images(tiny_run, evaluated):
     assert "Differences on the same images" in text
 
 
+@pytest.mark.slow
 def test_comparison_with_a_checkpoint_that_never_saw_the_set(tiny_run, evaluated):
     """All that the other one has in its test part: nobody divided the set for the one that never saw it."""
     path = tiny_run / "model.keras"

@@ -336,8 +336,10 @@ def test_full_disk_leaves_the_file_that_was_there(tmp_path, what, name):
         (["model.backbone.name=x"], "Unknown key 'model.backbone.name'. Expected one of: "),
         (["train.lr"], "'train.lr'"),
         (["model.outputs=age,gender"], "model.outputs"),
-        (["data=3"], "data must be a section of keys, as in src/config.yaml. Received: 3"),
-        (["~train.lr"], "train.lr: "),
+        pytest.param(
+            ["data=3"], "data must be a section of keys, as in src/config.yaml. Received: 3", marks=pytest.mark.slow
+        ),
+        pytest.param(["~train.lr"], "train.lr: ", marks=pytest.mark.slow),
         (["model.model_name=ResNet51"], "Unknown backbone 'ResNet51'. Expected one of: EfficientNetB0,"),
     ],
 )

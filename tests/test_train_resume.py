@@ -72,7 +72,8 @@ def test_resumed_run_equals_the_uninterrupted_one(train_in_process, interrupted,
     assert "Resuming after epoch 2 of 4." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("epoch", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_resumed_around_the_end_of_the_frozen_epochs(train_in_process, interrupted, epoch):
     compare(train_in_process, interrupted, [epoch], *MOVING, "train.freeze_epochs=2")
 
@@ -106,6 +107,7 @@ def test_run_of_another_backend_is_refused(train_in_process, interrupted):
     assert state.is_file()
 
 
+@pytest.mark.slow
 def test_resumed_from_the_state_before_a_damaged_one(train_in_process, interrupted, caplog, capsys):
     whole = train_in_process(*MOVING, "run.dir=whole")
     Path("whole").rename("kept")

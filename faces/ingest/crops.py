@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from faces.alignment import CropGeometry, can_cut, cut_face
-from faces.boxes import box_iou
 from faces.datasets import DATASETS
 from faces.detection import MIN_CONFIDENCE, NO_FACE, Face, detect_faces
+from faces.detectors.boxes import box_iou
 from faces.errors import UserError
 from faces.files import make_folder, write_bytes
 from faces.images import ImageError, read_rgb

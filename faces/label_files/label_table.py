@@ -24,7 +24,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """Read and check a CSV table, one that `write_table` wrote or the user's own.
 
     Encoding and separator may be any that `faces.cells.csv_rows` reads; empty = unknown. Names of columns may be in any
-    case, as may the genders female, male, f or m. A number may have a decimal comma. Columns outside TABLE_COLUMNS are left out, with a warning.
+    case, and so may the genders female, male, f or m. A number may have a decimal comma. Columns outside TABLE_COLUMNS
+    are left out, with a warning.
 
     Returns:
         pandas table of the columns found, in the order of TABLE_COLUMNS; numbers float64, `bytes` and `mtime_ns` whole

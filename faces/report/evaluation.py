@@ -89,7 +89,7 @@ def format_groups(evaluation: dict) -> str:
     return "\n\n".join([*parts, f"in brackets: 95 % intervals; * fewer than {FEW} images"] if parts else [])
 
 
-def write_report(columns: pd.DataFrame, evaluation: dict, folder: str | Path) -> None:
+def write_report(columns: pd.DataFrame, evaluation: dict, folder: str | Path, *, pictures: bool = True) -> None:
     """Write metrics.json, predictions.csv and, where ages are known, predicted_vs_true.png.
 
     With the groups of `evaluate_columns` also groups.csv and, where ages are known, error_by_age.png.
@@ -98,6 +98,7 @@ def write_report(columns: pd.DataFrame, evaluation: dict, folder: str | Path) ->
         columns: as for `summarize`, with `predicted_age` for the pictures.
         evaluation: what `evaluate_columns` or `summarize` returned for these columns.
         folder: made if need be; files of an earlier report in it are replaced, those that no longer apply removed.
+        pictures: False for the tables only.
 
     Raises:
         UserError: the folder cannot be written.
@@ -108,10 +109,10 @@ def write_report(columns: pd.DataFrame, evaluation: dict, folder: str | Path) ->
     for name in ("groups.csv", "predicted_vs_true.png", "error_by_age.png"):
         (folder / name).unlink(missing_ok=True)
     ages, predicted = numbers(columns, "age"), numbers(columns, "predicted_age")
-    if not np.isnan(ages + predicted).all():
+    if pictures and not np.isnan(ages + predicted).all():
         write_figure(folder / "predicted_vs_true.png", predicted_vs_true_figure(ages, predicted, evaluation["age_mae"]))
     if evaluation.get("groups"):
         write_csv(folder / "groups.csv", group_table(evaluation))
         by_age = error_by_age(evaluation)
-        if len(by_age):
+        if pictures and len(by_age):
             write_figure(folder / "error_by_age.png", error_by_age_figure(by_age))

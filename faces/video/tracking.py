@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from faces.boxes import box_iou, is_in_picture
 from faces.detection import Face
+from faces.detectors.boxes import box_iou, is_in_picture
 from faces.labels import GENDERS
 from faces.photos.estimates import FaceEstimate
 

@@ -163,6 +163,7 @@ def write_evaluation(
     folder: str | Path,
     *,
     read_faces: Callable[[Sequence[str], int], dict[str, np.ndarray]],
+    pictures: bool = True,
 ) -> None:
     """Write metrics.json, predictions.csv, groups.csv, the pictures and report.html into `folder`.
 
@@ -172,9 +173,13 @@ def write_evaluation(
         folder: made if need be.
         read_faces: `keras_impl.input.face_data.FaceData.read_faces`; the page shows the faces of
             the suspected wrong labels.
+        pictures: False for the tables only.
     """
-    write_report(columns, evaluation, folder)
-    _write_page(columns, evaluation, folder, read_faces)
+    write_report(columns, evaluation, folder, pictures=pictures)
+    if pictures:
+        _write_page(columns, evaluation, folder, read_faces)
+    else:
+        (Path(folder) / "report.html").unlink(missing_ok=True)  # of an earlier report
 
 
 def evaluation_text(evaluation: dict[str, Any]) -> str:

@@ -144,6 +144,7 @@ class Wandb:
 class Run:
     dir: File
     bootstrap: Annotated[int, Field(ge=1, le=10**6)]
+    pictures: bool
 
 
 @dataclass(frozen=True)

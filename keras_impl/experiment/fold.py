@@ -26,7 +26,7 @@ from faces.splits.protocols import Fold
 from keras_impl.devices import make_strategy
 from keras_impl.evaluation.columns import prediction_columns
 from keras_impl.evaluation.reports import evaluation_text, write_evaluation
-from keras_impl.experiment.configuration import Configuration
+from keras_impl.experiment.configuration import Configuration, Run
 from keras_impl.input.face_data import (
     SPLIT_KEYS,
     FaceData,
@@ -96,8 +96,9 @@ def run_fold(
             resume=resume,
             callbacks=callbacks,
         )
-    write_history_picture(recorder, folder)
-    evaluations = evaluate_parts(folder, parts, data, config.train.batch_size, config.run.bootstrap)
+    if config.run.pictures:
+        write_history_picture(recorder, folder)
+    evaluations = evaluate_parts(folder, parts, data, config.train.batch_size, config.run)
     for name, evaluation in evaluations.items():
         title = f"{'Validation' if name == 'val' else 'Test'} part of the best epoch"
         print(f"{title}: {_headline(evaluation)}" if brief else f"\n{title}\n{evaluation_text(evaluation)}")
@@ -242,7 +243,7 @@ def _callbacks(config: Configuration, folder: Path, resume: bool) -> list[keras.
 
 
 def evaluate_parts(
-    folder: str | Path, parts: Mapping[str, Part], data: FaceData, batch_size: int, resamples: int
+    folder: str | Path, parts: Mapping[str, Part], data: FaceData, batch_size: int, settings: Run
 ) -> dict[str, dict]:
     """Evaluate the best checkpoint of a fold on its validation and test parts; writes val/ and test/.
 
@@ -258,9 +259,15 @@ def evaluate_parts(
         if not len(part.table):
             continue
         columns = prediction_columns(predictor, part.table, part.faces, part.labels, batch_size=batch_size, edges=edges)
-        evaluations[name] = evaluate_columns(columns, resamples=resamples, **model.provenance["trivial"])
+        evaluations[name] = evaluate_columns(columns, resamples=settings.bootstrap, **model.provenance["trivial"])
         facts = {"db": ", ".join(data.names), "split": name, "method": model.method, "checkpoint": str(folder)}
-        write_evaluation(columns, {**evaluations[name], **facts}, Path(folder) / name, read_faces=data.read_faces)
+        write_evaluation(
+            columns,
+            {**evaluations[name], **facts},
+            Path(folder) / name,
+            read_faces=data.read_faces,
+            pictures=settings.pictures,
+        )
     return evaluations
 
 

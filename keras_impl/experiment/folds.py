@@ -64,7 +64,7 @@ def run_folds(
         print(f"\nFold {fold.name} ({number} of {len(folds)})")
         keras.backend.clear_session()  # 82 models of a leave-one-person-out run would not fit into memory
         run_fold(config, data, fold, partial(_opened, fold_folder, resume), overrides=overrides, brief=True)
-    _combine(data, folds, folder, overrides or {}, config.run.bootstrap)
+    _combine(data, folds, folder, overrides or {}, config.run)
     return folder
 
 
@@ -79,15 +79,17 @@ def folder_name(fold: Fold) -> str:
     return f"fold_{plain}" if plain == fold.name else f"fold_{plain}_{digest}"
 
 
-def _combine(data, folds, folder, overrides, resamples):
+def _combine(data, folds, folder, overrides, settings):
     """Evaluate the test images of all folds together; writes test/, run.json and metrics.json."""
     folders = [folder / folder_name(fold) for fold in folds]
     results = [_results(path) for path in folders]
     columns = pd.concat([_tested(path).assign(fold=fold.name) for path, fold in zip(folders, folds, strict=True)])
     columns = columns.reset_index(drop=True)
-    together = evaluate_columns(columns, resamples=resamples)
+    together = evaluate_columns(columns, resamples=settings.bootstrap)
     facts = {"db": ", ".join(data.names), "split": f"test images of {len(folds)} folds", "checkpoint": str(folder)}
-    write_evaluation(columns, {**together, **facts}, folder / "test", read_faces=data.read_faces)
+    write_evaluation(
+        columns, {**together, **facts}, folder / "test", read_faces=data.read_faces, pictures=settings.pictures
+    )
     each = [metrics for metrics, _ in results]
     over_folds = {
         f"{part}_{name}": _spread([fold[part][name]["value"] for fold in each if name in fold.get(part, {})])

@@ -221,7 +221,9 @@ with open_rows(sys.argv[1], sys.argv[2], resume=True) as table:
 """
 
 
-@pytest.mark.parametrize("row_format", FORMATS)
+@pytest.mark.parametrize(
+    "row_format", [name if name == "csv" else pytest.param(name, marks=pytest.mark.slow) for name in FORMATS]
+)
 def test_kill_at_any_moment(tmp_path, row_format):
     """Killed over and over while it writes (or makes the Parquet file), it ends up with the same table."""
     count, kills, rng = 20_000, 0, np.random.default_rng(0)

@@ -30,8 +30,9 @@ def fold_folders(folder):
     return sorted(path for path in folder.glob("fold_*"))
 
 
+@pytest.mark.slow
 def test_leave_one_person_out(train_in_process, persons):
-    folder = train_in_process(*persons, "data.val_share=0.4")
+    folder = train_in_process(*persons, "data.val_share=0.4", "run.pictures=true")
     folds = fold_folders(folder)
     assert [path.name for path in folds] == ["fold_001", "fold_002", "fold_003", "fold_004"]
     together = pd.read_csv(folder / "test" / "predictions.csv", dtype={"identity": str, "fold": str})
@@ -53,6 +54,7 @@ def test_leave_one_person_out(train_in_process, persons):
     assert (folder / "test" / "report.html").is_file() and (folder / "run.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_fold_by_fold(run_config, persons, monkeypatch):
     values, text = run_config(*persons)
     train = cross_validation.run_fold

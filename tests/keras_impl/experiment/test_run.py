@@ -36,6 +36,7 @@ def test_age_only(train_in_process):
     report = pd.read_csv(folder / "test" / "predictions.csv")
     assert "predicted_age" in report and "predicted_gender" not in report
     assert json.loads((folder / "run.json").read_text())["val_gender_accuracy"] is None
+    assert not [path for path in folder.rglob("*") if path.suffix in (".png", ".html")]  # run.pictures=false
 
 
 def test_gender_only(train_in_process):
@@ -80,6 +81,7 @@ def backbone_changes(first, second):
     return [bool(np.abs(np.subtract(one, other)).max() > 0) for one, other in pairs]
 
 
+@pytest.mark.slow
 def test_fine_tuning(train_in_process, in_face_folder, capsys):
     first = train_in_process("run.dir=first", "train.epochs=1")
     weights = f"model.weights={first / 'model.keras'}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faces.boxes import box_iou, is_in_picture
+from faces.detectors.boxes import box_iou, is_in_picture
 
 
 @pytest.mark.parametrize(
