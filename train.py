@@ -33,6 +33,7 @@ PATHS = {
     "data.packed_dir",
     "data.split_csv",
     "model.weights",
+    "train.teacher",
     "run.dir",
     "hydra.run.dir",
     "hydra.sweep.dir",

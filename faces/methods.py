@@ -63,6 +63,11 @@ class AgeMethod:
     switches: Mapping[str, tuple] = field(default_factory=dict)
 
     @property
+    def learns_groups(self) -> bool:
+        """Whether a face whose age is known as a group alone counts in the loss."""
+        return "age_low" in self.needs
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All parameters a user may set, with their defaults."""
         return {**self.params, **self.head_params, **self.training_params, **self.callback_params}

@@ -53,6 +53,22 @@ def bias(age: _Values, predicted: _Values, *, weight: _Values | None = None) -> 
     return _weighted(_wrong_without_number(age, predicted, predicted - age), weight)
 
 
+def interval_error(age_low: _Values, age_high: _Values, predicted: _Values) -> KerasTensor:
+    """Distance in years of a prediction from an age group, 0 inside it; all (N,).
+
+    Args:
+        age_low: first age of the group, NaN where it is open; with both ends NaN the value is NaN.
+        age_high: last age, as `age_low`. Both ends equal are an age, and the value is its absolute error.
+        predicted: years.
+    """
+    low, predicted = _pair(age_low, predicted)
+    high = ops.cast(age_high, predicted.dtype)
+    below, above = low - predicted, predicted - high  # NaN compares as false: an open end is never passed
+    outside = ops.where(below > 0, below, ops.where(above > 0, above, ops.zeros_like(predicted)))
+    truth = ops.where(ops.isnan(low), high, low)
+    return _wrong_without_number(truth, predicted, outside)
+
+
 def cumulative_score(
     age: _Values, predicted: _Values, *, theta: float = 5, weight: _Values | None = None
 ) -> KerasTensor:

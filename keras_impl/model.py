@@ -13,6 +13,7 @@ from faces.labels import AGE_COLUMNS, GENDERS, MAX_AGE, MIN_AGE, OUTPUTS
 from keras_impl import losses, metrics
 from keras_impl.backbones import build_backbone, set_batch_norm_momentum
 from keras_impl.heads import HEADS, AgeHead, GenderHead
+from keras_impl.input.batches import FACE_WEIGHT
 from keras_impl.input.device_augment import augment_batch
 from keras_impl.layers import fuse_batch_normalization
 from keras_impl.methods import METHODS, split_settings
@@ -25,7 +26,8 @@ class _MeanOfKnown(keras.metrics.Mean):
 
     def update_state(self, values, sample_weight=None):
         known = ops.logical_not(ops.isnan(values))
-        super().update_state(ops.where(known, values, ops.zeros_like(values)), sample_weight=known)
+        weight = known if sample_weight is None else ops.where(known, sample_weight, ops.zeros_like(sample_weight))
+        super().update_state(ops.where(known, values, ops.zeros_like(values)), sample_weight=weight)
 
     def result(self):
         mean = super().result()
@@ -153,6 +155,7 @@ class FaceModel(keras.Model):
         gender_weight: float = 1.0,
         gender_params: Mapping[str, Any] | None = None,
         total_steps: int | None = None,
+        teacher: Any = None,
         **kwargs: Any,
     ) -> None:
         """Set up training.
@@ -163,15 +166,17 @@ class FaceModel(keras.Model):
             gender_params: of `keras_impl.losses.gender_cross_entropy`.
             total_steps: steps of the whole training, for methods whose loss needs `progress` where the labels do not
                 tell it.
+            teacher: `keras_impl.training.teacher.Teacher` whose loss is added in training, or None.
         """
         super().compile(optimizer=optimizer, **kwargs)
         self.loss_weights = {"age": age_weight, "gender": gender_weight}
-        self.total_steps = total_steps
+        self.total_steps, self._teacher = total_steps, teacher
         self.gender_params = dict(gender_params or {})
         # A namespace hides the metrics from Keras' tracking, which would write their state into the checkpoint.
-        self._trackers = SimpleNamespace(
-            **{METRIC_NAMES[name]: _MeanOfKnown(name=METRIC_NAMES[name]) for name in self.output_keys}
-        )
+        names = [METRIC_NAMES[name] for name in self.output_keys]
+        if "age" in self.output_keys and METHODS[self.method].learns_groups:
+            names.append("age_interval_error")
+        self._trackers = SimpleNamespace(**{name: _MeanOfKnown(name=name) for name in names})
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -194,6 +199,9 @@ class FaceModel(keras.Model):
         for name in self.output_keys:
             values = self._mixed_loss(name, y, y_pred[name])
             total = total + self.loss_weights[name] * losses.known_mean(values, sample_weight[name])
+        if training and self._teacher is not None:
+            for name, values in self._teacher.losses(x, y_pred).items():  # of all faces, labelled or not
+                total = total + self.loss_weights[name] * losses.known_mean(values, ops.ones_like(values))
         return total
 
     def _mixed_loss(self, name, y, output):
@@ -233,12 +241,18 @@ class FaceModel(keras.Model):
         return ops.clip(share, 0.0, 1.0)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        values = {}
         if "age" in self.output_keys:
-            error = metrics.mae(y["age"][:, 0], self.age_head.decode(y_pred["age"]))
-            self._trackers.age_mae.update_state(error)
+            age, _, low, high = ops.unstack(y["age"], axis=-1)
+            predicted = self.age_head.decode(y_pred["age"])
+            values["age_mae"] = metrics.mae(age, predicted)
+            low, high = (ops.where(ops.isnan(age), end, age) for end in (low, high))
+            values["age_interval_error"] = metrics.interval_error(low, high, predicted)
         if "gender" in self.output_keys:
-            correct = metrics.gender_accuracy(y["gender"], self.gender_head.probabilities(y_pred["gender"]))
-            self._trackers.gender_accuracy.update_state(correct)
+            probabilities = self.gender_head.probabilities(y_pred["gender"])
+            values["gender_accuracy"] = metrics.gender_accuracy(y["gender"], probabilities)
+        for name, tracker in vars(self._trackers).items():
+            tracker.update_state(values[name], y.get(FACE_WEIGHT))
         return self.get_metrics_result()
 
     # === Saving ===

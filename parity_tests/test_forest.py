@@ -47,11 +47,16 @@ def test_leaf_update(iterations, dtype):
 
 @pytest.mark.parametrize("scheme", weighting.SCHEMES)
 @pytest.mark.parametrize("lds", [{}, *({"lds": True, "kernel": kernel} for kernel in weighting.KERNELS)])
-def test_age_weights(scheme, lds):
-    ages = np.random.default_rng(3).normal(30, 15, 800).clip(0, 130)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_age_weights(scheme, lds, grouped):
+    rng = np.random.default_rng(3)
+    ages = rng.normal(30, 15, 800).clip(0, 130)
     ages[[3, 8]] = np.nan
-    weights = weighting.age_weights(ages, scheme=scheme, **lds)
-    twin = torch_weighting.age_weights(torch.tensor(ages), scheme=scheme, **lds).numpy()
+    low, high = np.floor(ages / 10) * 10, np.floor(ages / 10) * 10 + rng.integers(-2, 20, 800)
+    groups = {"age_low": low, "age_high": high} if grouped else {}
+    ages[rng.random(800) < 0.4 * grouped] = np.nan
+    weights = weighting.age_weights(ages, scheme=scheme, **groups, **lds)
+    twin = torch_weighting.age_weights(torch.tensor(ages), scheme=scheme, **groups, **lds).numpy()
     np.testing.assert_allclose(weights, twin, rtol=1e-12)
     assert (scheme == "none") == (weights == 1).all()
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from keras_impl.metrics import METRICS, distribution_interval
+from keras_impl.metrics import METRICS, distribution_interval, interval_error
 from parity_tests import cases, tolerances
 from parity_tests.bridge import to_numpy
 from tests.method_cases import K
 from torch_ref.metrics import METRICS as TWINS
 from torch_ref.metrics import distribution_interval as twin_interval
+from torch_ref.metrics import interval_error as twin_interval_error
 
 GENDER = {"gender_accuracy", "gender_balanced_accuracy"}
 DISTRIBUTION = {"nll", "crps", "expected_calibration_error"}
@@ -117,6 +118,19 @@ def test_parameters(name, arguments):
     value = assert_equal_values(name, truth, predicted, **extra, **arguments)
     plain = to_numpy(METRICS[name](truth, predicted, **extra))
     assert not np.array_equal(value, plain, equal_nan=True)
+
+
+def test_interval_error():
+    rng = np.random.default_rng(8)
+    low, predicted = rng.uniform(0, 60, 40), rng.uniform(-5, 120, 40)
+    high = low + rng.uniform(0, 30, 40)
+    low[:12], high[6:18], predicted[18:20] = np.nan, np.nan, (np.nan, np.inf)
+    high[30:] = low[30:]
+    value = to_numpy(interval_error(low, high, predicted))
+    twin = twin_interval_error(*map(torch.tensor, (low, high, predicted)))
+    np.testing.assert_allclose(value, twin, rtol=1e-13)
+    assert np.isnan(value).tolist() == [6 <= row < 12 for row in range(40)] and np.isinf(value).sum() == 2
+    np.testing.assert_array_equal(value[30:], np.abs(predicted - low)[30:])
 
 
 @pytest.mark.parametrize("theta", [0, 3, 5.5])

@@ -154,9 +154,12 @@ class Labels:
         known = ~torch.isnan(self.age)
         exact, either_end = known[:, 0], known[:, 2] | known[:, 3]
         weight = torch.tensor(weight, dtype=torch.float64)
-        age_weight = (
-            weight * (exact | either_end if "age_low" in needs else exact) * age_weights(age[:, 0], **weighting)
-        )
+        known_age, groups = exact, {}
+        if "age_low" in needs:
+            known_age = exact | either_end
+            low, high = self.age[:, 2].nan_to_num(0), self.age[:, 3].nan_to_num(100)  # the ends of the grid
+            groups = {"age_low": low.where(either_end, math.nan), "age_high": high.where(either_end, math.nan)}
+        age_weight = weight * known_age * age_weights(self.age[:, 0], **groups, **weighting)
         weights = {"age": age_weight, "gender": weight * (self.gender >= 0)}
         self.weights = {name: each / each[each > 0].mean() for name, each in weights.items()}
 

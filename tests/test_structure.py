@@ -292,6 +292,8 @@ ALONE = {
         "layers: FusedBatchNormalization fuse_batch_normalization",
         "losses.grid: at_class class_numbers constant require_positive require_word",
         "losses.log_space: shifted_log_sum_exp",
+        # Its twin is still to be written.
+        "losses.distillation: distillation",
     },
     "torch_ref": {
         # The nets that the other stack has from keras.applications, and Keras' arithmetic for them.

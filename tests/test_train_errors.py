@@ -294,7 +294,7 @@ backbone = keras.Model(images, keras.layers.GlobalAveragePooling2D()(keras.layer
 model = FaceModel(backbone, gender_head=GenderHead())
 model.build()
 model.compile("adamw")
-recorder = RunRecorder(Path("."), monitor="loss")
+recorder = RunRecorder(Path("."), monitor={"loss": 1.0})
 recorder.set_model(model)
 recorder.history = [{"epoch": 1, "loss": 1.0}]
 recorder._save_checkpoint()

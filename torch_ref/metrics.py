@@ -37,6 +37,19 @@ def bias(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Ten
     return _per_sample(_error(age, predicted), ~age.isnan(), weight)
 
 
+def interval_error(age_low: Tensor, age_high: Tensor, predicted: Tensor) -> Tensor:
+    """Years between the prediction and the nearest age of its group, (N,); 0 for a prediction that lies in it.
+
+    Args:
+        age_low: (N,) first age, NaN for a group that begins anywhere; NaN at both ends is no label.
+        age_high: (N,) last age, NaN for a group that ends anywhere.
+        predicted: (N,) years; one that is no number is infinitely far away.
+    """
+    nearest = predicted.clamp(age_low.nan_to_num(-torch.inf), age_high.nan_to_num(torch.inf))
+    distance = (predicted - nearest).abs().where(predicted.isfinite(), torch.inf)
+    return distance.where(~(age_low.isnan() & age_high.isnan()), torch.nan)
+
+
 def rmse(age: Tensor, predicted: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Root of the mean squared error in years, a scalar; age and predicted (N,)."""
     error, weight = _drawn(weight, ~age.isnan(), _error(age, predicted))

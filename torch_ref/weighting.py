@@ -24,6 +24,8 @@ _TRUNCATE = 4.0
 def age_weights(
     train_ages: np.ndarray | torch.Tensor,
     *,
+    age_low: np.ndarray | torch.Tensor | None = None,
+    age_high: np.ndarray | torch.Tensor | None = None,
     scheme: str = "inverse",
     lds: bool = False,
     kernel: str = "gaussian",
@@ -33,8 +35,15 @@ def age_weights(
 ) -> torch.Tensor:
     """One weight a sample, inverse to the frequency of its age, (N,) -> float64 (N,) with mean 1 over the known ages.
 
+    Every known face is a row of shares over the classes that sums to 1: an age has one class; a group has those from
+    its first to its last, in proportion to the ages known there plus 1. The sum of the rows is the frequency, and a
+    row's own frequency is the plain mean over its classes.
+
     Args:
-        train_ages: (N,) years, tensor or array; NaN, unknown, weighs 1. The class is floor(age + 1/2), 0..max_age.
+        train_ages: (N,) years, tensor or array, NaN unknown. The class is floor(age + 1/2), 0..max_age.
+        age_low: (N,) first age of a group, read where the age is NaN; with NaN here too a face weighs 1. None: no
+            groups.
+        age_high: (N,) last age of a group, as age_low.
         scheme: "inverse", 1 by the class count clipped to 5..1000; "sqrt_inverse", 1 by its square root; "none", 1.
         lds: smooth the clipped counts or the roots over neighbouring ages before inverting them.
         kernel: word of the smoothing kernel, see lds_kernel.
@@ -48,17 +57,26 @@ def age_weights(
     require_one_of("scheme", scheme, SCHEMES)
     smoothing = lds_kernel(kernel, kernel_size, kernel_sigma) if lds else None
     ages = torch.as_tensor(train_ages, dtype=torch.float64)
-    known = ~torch.isnan(ages)
+    first, last = (ages if end is None else _where_unknown(ages, end) for end in (age_low, age_high))
+    known = ~(first + last).isnan()
     weights = torch.ones_like(ages)
     if scheme == "none" or not known.any():
         return weights
-    classes = torch.floor(ages[known] + 0.5).clamp(0, max_age).long()
-    frequency = _frequency(torch.bincount(classes, minlength=max_age + 1).double(), scheme)
+    first, last = (torch.floor(end[known] + 0.5).clamp(0, max_age) for end in (first, last))
+    classes = torch.arange(max_age + 1)
+    member = ((classes >= first[:, None]) & (classes <= torch.maximum(first, last)[:, None])).double()  # (n, classes)
+    exact = ~ages[known].isnan()
+    shares = member * (member[exact].sum(dim=0) + 1)
+    frequency = _frequency((shares / shares.sum(dim=1, keepdim=True)).sum(dim=0), scheme)
     if smoothing is not None:
         frequency = F.conv1d(frequency[None, None], smoothing[None, None], padding="same")[0, 0]
-    inverse = 1 / frequency[classes]
+    inverse = member.sum(dim=1) / (member @ frequency)
     weights[known] = inverse / inverse.mean()
     return weights
+
+
+def _where_unknown(ages, end):
+    return torch.where(ages.isnan(), torch.as_tensor(end, dtype=torch.float64), ages)
 
 
 def lds_kernel(kernel: str = "gaussian", size: int = 5, sigma: float = 2.0) -> torch.Tensor:

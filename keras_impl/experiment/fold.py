@@ -42,8 +42,11 @@ from keras_impl.predictor import Predictor
 from keras_impl.training.first_weights import make_model
 from keras_impl.training.fit import fit
 from keras_impl.training.loggers import tensorboard_callback, wandb_callback, write_history_picture
+from keras_impl.training.monitor import explain_choice, require_monitor
+from keras_impl.training.recipe import Recipe
 from keras_impl.training.recorder import CHECKPOINT_NAME
 from keras_impl.training.state import remove_state
+from keras_impl.training.teacher import Teacher, load_teacher
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +81,7 @@ def run_fold(
     """
     started = time.monotonic()
     with make_strategy():
-        parts, model, first_weights = prepare_fold(config, data, fold)
+        parts, model, teacher, first_weights = prepare_fold(config, data, fold)
         folder, resume = open_folder()
         check_same_division(data, fold, folder, resume)
         callbacks = _callbacks(config, folder, resume)
@@ -93,6 +96,7 @@ def run_fold(
             folder,
             augmentation=config.augment,
             weighting=asdict(config.weighting),
+            teacher=teacher,
             resume=resume,
             callbacks=callbacks,
         )
@@ -106,19 +110,29 @@ def run_fold(
     return folder
 
 
-def prepare_fold(config: Configuration, data: FaceData, fold: Fold) -> tuple[dict[str, Part], FaceModel, str]:
-    """(parts, model, a sentence on its first weights); UserError for a configuration that cannot be trained."""
+def prepare_fold(
+    config: Configuration, data: FaceData, fold: Fold
+) -> tuple[dict[str, Part], FaceModel, Teacher | None, str]:
+    """(parts, model, its teacher, a sentence on its first weights); UserError for what cannot be trained."""
     keras.utils.set_random_seed(config.train.seed)
     parts = make_parts(config, data, fold)
-    return parts, *_make_model(config, data, fold, parts["train"].labels)
+    model, first_weights = _make_model(config, data, fold, parts["train"].labels)
+    return parts, model, _load_teacher(config.train, model), first_weights
 
 
 def make_parts(config: Configuration, data: FaceData, fold: Fold) -> dict[str, Part]:
-    """{"train", "val", "test"} -> Part; UserError if there is nothing to learn from."""
+    """{"train", "val", "test"} -> Part; UserError if nothing is there to learn from, or to choose by."""
     weights = sample_weights(data, config.data.db_weights)
     parts = divide_table(data.table, fold.split, age_label=config.data.age_label, weights=weights)
     train = parts["train"]
     require_labels(train.labels, config.method.name, config.model.outputs, train.table.get("db"))
+    require_monitor(
+        config.train.monitor,
+        parts["val"],
+        method=config.method.name,
+        outputs=config.model.outputs,
+        gender_weight=config.train.gender_weight,
+    )
     return parts
 
 
@@ -149,6 +163,14 @@ def _make_model(config: Configuration, data: FaceData, fold: Fold, train_labels:
         crop=crop_geometry(data),
         provenance=_provenance(config, data, fold, train_labels),
     )
+
+
+def _load_teacher(recipe: Recipe, model: FaceModel) -> Teacher | None:
+    settings = {"temperature": recipe.teacher_temperature, "weight": recipe.teacher_weight}
+    teacher = load_teacher(recipe.teacher, model, **settings)
+    if teacher is not None:
+        model.provenance["teacher"] = teacher.facts
+    return teacher
 
 
 def _provenance(config: Configuration, data: FaceData, fold: Fold, train_labels: Labels) -> dict[str, Any]:
@@ -286,6 +308,7 @@ def _finish(folder, recorder, seed, evaluations, first_weights, overrides, start
         "overrides": overrides,
         **{f"val_{metric.name}": val.get(metric.name, {}).get("value") for metric in metrics_in(TRAINING)},
         "best_epoch": recorder.best_epoch(),
+        "monitor": explain_choice(recorder.monitor, recorder.history),
         "epochs": len(recorder.history),
         "seconds": round(time.monotonic() - started, 1),
         "weights": first_weights,
@@ -296,4 +319,4 @@ def _finish(folder, recorder, seed, evaluations, first_weights, overrides, start
     write_json(folder / "metrics.json", evaluations)
     write_checksums(folder, READ_AGAIN)
     remove_state(folder)
-    print(f"\nCheckpoint: {folder / CHECKPOINT_NAME}")
+    print(f"\nCheckpoint: {folder / CHECKPOINT_NAME}\n{facts['monitor']['reason']}")

@@ -9,6 +9,7 @@ import numpy as np
 from faces.images import Faces
 
 Arrays = dict[str, np.ndarray]  # by output: (N, ...) labels, or (N,) weights
+FACE_WEIGHT = "face_weight"  # label of a validation: (N,) how much each face counts in the metrics
 # Images uint8 (B, S, S, 3), labels and weights; the labels may hold a plan of augmentation, arrays by name.
 Batch = tuple[np.ndarray, dict[str, Any], Arrays]
 # (epoch, step, images, labels, weights) -> the batch that is trained on.

@@ -91,7 +91,7 @@ def known_labels(method: str, age_pack: np.ndarray, gender: np.ndarray) -> Array
     """
     has_value = age_pack == age_pack
     known = has_value[:, 0]
-    if "age_low" in METHODS[method].needs:
+    if METHODS[method].learns_groups:
         known = known | has_value[:, 2] | has_value[:, 3]  # one end is enough: the other is the grid's
     return {"age": known, "gender": gender != UNKNOWN_GENDER}
 

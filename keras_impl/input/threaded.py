@@ -14,9 +14,9 @@ import numpy as np
 from faces.errors import UserError
 from faces.images import Faces
 from faces.labels import UNKNOWN_GENDER
-from keras_impl.input.batches import Arrays, Augmenter, Batch, evaluation_batch, training_batch
+from keras_impl.input.batches import FACE_WEIGHT, Arrays, Augmenter, Batch, evaluation_batch, training_batch
 
-UNKNOWN = {"age": np.nan, "gender": UNKNOWN_GENDER}
+UNKNOWN = {"age": np.nan, "gender": UNKNOWN_GENDER, FACE_WEIGHT: 0}
 
 
 class _Batches(keras.utils.PyDataset):

@@ -10,6 +10,7 @@ floor(age + .5), while terms in years use the fractional age. An unknown switch 
 
 from keras_impl.losses.balanced import *
 from keras_impl.losses.classification import *
+from keras_impl.losses.distillation import *
 from keras_impl.losses.forest import *
 from keras_impl.losses.gender import *
 from keras_impl.losses.label_distribution import *

@@ -1,6 +1,5 @@
 """From a model and the parts of a division to the best checkpoint of a training."""
 
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,24 +8,23 @@ from typing import Any
 import keras
 import numpy as np
 
-from faces.report.metrics import HIGH, METRICS
 from keras_impl.devices import compiles_steps
 from keras_impl.input.augment import Augmentation, make_augmenter, make_keras_cv_augmenter
-from keras_impl.input.batches import steps_per_epoch
+from keras_impl.input.batches import FACE_WEIGHT, steps_per_epoch
 from keras_impl.input.device_augment import make_device_augmenter
-from keras_impl.input.labels import known_labels, make_arrays, with_mean_one
+from keras_impl.input.labels import make_arrays, with_mean_one
 from keras_impl.input.parts import Part
 from keras_impl.input.pipeline import make_evaluation_input, make_training_input
 from keras_impl.methods import METHODS
-from keras_impl.model import METRIC_NAMES, FaceModel
+from keras_impl.model import FaceModel
 from keras_impl.training.averaging import AveragedWeights
 from keras_impl.training.lines import ProgressLines
+from keras_impl.training.monitor import choose_monitor, judged_outputs
 from keras_impl.training.optimizers import make_optimizer, make_schedule
 from keras_impl.training.recipe import Recipe
 from keras_impl.training.recorder import RunRecorder
+from keras_impl.training.teacher import Teacher
 from keras_impl.weighting import age_weights
-
-_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -37,18 +35,20 @@ def fit(
     *,
     augmentation: Augmentation,
     weighting: Mapping[str, Any],
+    teacher: Teacher | None = None,
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> RunRecorder:
-    """Train a model on parts["train"], choosing the epoch by parts["val"]; the best checkpoint is in `folder`.
+    """Train a model on parts["train"]; the checkpoint of the epoch that is best on parts["val"] is in `folder`.
 
     Args:
         model: what is trained.
         parts: "train" and "val" of `keras_impl.input.parts.divide_table`, with images.
-        recipe: the section `train` of the configuration.
+        recipe: the section `train` of the configuration; its `monitor` says what is best.
         folder: run folder, existing.
         augmentation: strengths of the augmentation.
         weighting: arguments of `keras_impl.weighting.age_weights`.
+        teacher: whose answers the model learns beside the labels, or None.
         resume: continue from the state in `folder`.
         callbacks: further Keras callbacks.
 
@@ -61,7 +61,8 @@ def fit(
     train, val = parts["train"], parts["val"]
     steps = steps_per_epoch(len(train.faces), recipe.batch_size, recipe.steps_per_epoch)
     average = AveragedWeights(train.faces, batch_size=recipe.batch_size, seed=recipe.seed) if recipe.ema else None
-    recorder = _make_recorder(model, val, recipe, folder, average)
+    monitor = choose_monitor(recipe.monitor, val, **_judgement(model, recipe))
+    recorder = RunRecorder(folder, monitor=monitor, patience=recipe.early_stopping, average=average)
     # The leaves of a forest move before the average and the recorder look at the model.
     callbacks = [*_method_callbacks(model, train, recipe), *([average] if average else []), recorder, *callbacks]
     if recipe.verbose == "auto" and not sys.stdout.isatty():
@@ -71,7 +72,7 @@ def fit(
         if done >= stop or recorder.exhausted():
             continue
         model.backbone.trainable = not frozen
-        compile_model(model, recipe, steps, start)
+        compile_model(model, recipe, steps, start, teacher=teacher)
         if done and recorder.pending:
             # At the start of a phase the uninterrupted run has a new optimizer too.
             recorder.restore(model, optimizer=done > start)
@@ -98,7 +99,9 @@ def _phases(recipe):
     return [phase for phase in phases if phase[1] < phase[2]]
 
 
-def compile_model(model: FaceModel, recipe: Recipe, steps: int, first_epoch: int) -> None:
+def compile_model(
+    model: FaceModel, recipe: Recipe, steps: int, first_epoch: int, *, teacher: Teacher | None = None
+) -> None:
     """Give a model the optimizer, its schedule and the losses of a recipe.
 
     Args:
@@ -106,6 +109,7 @@ def compile_model(model: FaceModel, recipe: Recipe, steps: int, first_epoch: int
         recipe: the section `train` of the configuration.
         steps: of an epoch.
         first_epoch: where the schedule goes on, counted from 0.
+        teacher: as in `fit`.
     """
     total = recipe.epochs * steps
     # The optimizer is new and counts from 0: by its count it corrects its moments and begins its average of the
@@ -131,34 +135,18 @@ def compile_model(model: FaceModel, recipe: Recipe, steps: int, first_epoch: int
         gender_weight=recipe.gender_weight,
         gender_params={"label_smoothing": recipe.gender_label_smoothing, "focal_gamma": recipe.gender_focal_gamma},
         total_steps=total,
+        teacher=teacher,
         jit_compile=compiles_steps(),
     )
 
 
-def _make_recorder(model, val, recipe, folder, average):
-    metric = METRICS[METRIC_NAMES["age" if "age" in model.output_keys else "gender"]]
-    monitor, maximize = f"val_{metric.name}", metric.better == HIGH
-    judged = _judged_outputs(model, val, recipe)
-    if not judged:
-        part = "known label in the validation part" if len(val.table) else "validation part"
-        _log.warning("There is no %s: the checkpoint is chosen by the training loss.", part)
-    elif "age" in model.output_keys and np.isnan(val.labels.age[:, 0]).all():
-        of = "" if "age" in judged else " of gender"
-        _log.warning("No age of the validation part is known exactly: the checkpoint is chosen by its loss%s.", of)
-        monitor, maximize = "val_loss", False
-    return RunRecorder(folder, monitor=monitor, maximize=maximize, patience=recipe.early_stopping, average=average)
-
-
-def _judged_outputs(model, val, recipe):
-    """Outputs that a validation says something of: a label is known, and counts in the loss. Over nothing, a loss is 0,
-    which would be the best of all."""
-    known = known_labels(model.method, val.labels.age, val.labels.gender)
-    factors = {"age": 1.0, "gender": recipe.gender_weight}
-    return [name for name in model.output_keys if known[name].any() and factors[name] > 0]
+def _judgement(model, recipe):
+    """What `keras_impl.training.monitor` asks about a training."""
+    return {"method": model.method, "outputs": model.output_keys, "gender_weight": recipe.gender_weight}
 
 
 def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting, callbacks):
-    age_weight = age_weights(train.labels.age[:, 0], **weighting).astype(np.float32)
+    age_weight = _age_weights(model, train.labels, weighting)
     labels, weights = make_arrays(
         train.labels,
         method=model.method,
@@ -176,9 +164,8 @@ def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting
         **_augmenters(model, recipe, augmentation, steps),
     )
     validation = None
-    if _judged_outputs(model, val, recipe):
-        arrays = make_arrays(val.labels, method=model.method, outputs=model.output_keys)
-        validation = make_evaluation_input(val.faces, arrays, batch_size=recipe.batch_size)
+    if judged_outputs(val, **_judgement(model, recipe)):
+        validation = make_evaluation_input(val.faces, _validation_arrays(model, val), batch_size=recipe.batch_size)
     model.fit(
         batches,
         initial_epoch=epochs.start,
@@ -189,6 +176,26 @@ def _fit_phase(model, train, val, recipe, epochs, steps, augmentation, weighting
         shuffle=False,  # the batches are in a random order already
         verbose=(1 if sys.stdout.isatty() else 2) if recipe.verbose == "auto" else recipe.verbose,
     )
+
+
+def _validation_arrays(model, val):
+    """Labels and weights: faces of several data sets count as in the training loss, else each the same."""
+    labels, weights = make_arrays(val.labels, method=model.method, outputs=model.output_keys, sample_weight=val.weights)
+    if np.ptp(val.weights):
+        labels = {**labels, FACE_WEIGHT: val.weights.astype(np.float32)}
+    return labels, with_mean_one(weights)
+
+
+def _age_weights(model, labels, weighting):
+    """(N,) imbalance weights; groups count where the method learns from them, an open end is the grid's."""
+    age, _, low, high = labels.age.T
+    groups = {}
+    if model.age_head is not None and METHODS[model.method].learns_groups:
+        has_group = ~(np.isnan(low) & np.isnan(high))
+        ends = ((low, model.age_head.min_age), (high, model.age_head.max_age))
+        low, high = (np.where(has_group, np.where(np.isnan(end), limit, end), np.nan) for end, limit in ends)
+        groups = {"age_low": low, "age_high": high}
+    return age_weights(age, **groups, **weighting).astype(np.float32)
 
 
 def _augmenters(model, recipe, augmentation, steps):

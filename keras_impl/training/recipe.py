@@ -9,8 +9,10 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from faces.errors import UserError
 from keras_impl.devices import replicas
-from keras_impl.settings import STRICT, Count, Factor, Positive, Seed, Share, Text, one_of
+from keras_impl.settings import STRICT, Count, Factor, File, Positive, Seed, Share, Text, one_of
+from keras_impl.training.monitor import known_monitor
 from keras_impl.training.optimizers import OPTIMIZERS, SCHEDULES
+from keras_impl.training.teacher import teacher_files
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -27,12 +29,16 @@ class Recipe:
     steps_per_epoch: Count | None
     clip_norm: Positive | None
     ema: Annotated[float, Field(gt=0, lt=1)] | None
+    monitor: Annotated[Text | dict[Text, float], AfterValidator(known_monitor)]
     early_stopping: Count | None
     freeze_epochs: Annotated[int, Field(ge=0, le=10**9)]
     age_weight: Positive | None
     gender_weight: Factor
     gender_label_smoothing: Share
     gender_focal_gamma: Annotated[float, Field(ge=0, le=100)]
+    teacher: Annotated[File | list[File] | None, AfterValidator(teacher_files)]
+    teacher_weight: Positive
+    teacher_temperature: Annotated[float, Field(ge=0.1, le=100)]
     augment: Literal["opencv", "device", "keras_cv", "none"]
     mixed_precision: Literal["auto", "on", "off"]
     seed: Seed

@@ -16,6 +16,7 @@ from faces.errors import Diverged, UserError
 from faces.files import remove_leftovers, write_csv
 from keras_impl.checkpoint import CheckpointWriter
 from keras_impl.training.averaging import AveragedWeights
+from keras_impl.training.monitor import name_of, score
 from keras_impl.training.state import load_state, save_state
 
 CHECKPOINT_NAME = "model.keras"
@@ -33,8 +34,8 @@ class RunRecorder(keras.callbacks.Callback):
 
     Args:
         folder: run folder.
-        monitor: column whose least value marks the best epoch; where it is missing, the training loss.
-        maximize: True if more is better.
+        monitor: {column of the history: weight} of `keras_impl.training.monitor.choose_monitor`, whose least sum marks
+            the best epoch.
         patience: epochs without improvement after which training stops, None for never.
         average: AveragedWeights whose weights the checkpoint gets, None for the model's own.
     """
@@ -45,14 +46,12 @@ class RunRecorder(keras.callbacks.Callback):
         self,
         folder: str | Path,
         *,
-        monitor: str,
-        maximize: bool = False,
+        monitor: Mapping[str, float],
         patience: int | None = None,
         average: AveragedWeights | None = None,
     ) -> None:
         super().__init__()
-        self.folder, self.monitor, self.patience = Path(folder), monitor, patience
-        self._sign = -1.0 if maximize else 1.0
+        self.folder, self.monitor, self.patience = Path(folder), dict(monitor), patience
         self.history: list[dict[str, float]] = []
         self._average = average
         self._writer: CheckpointWriter | None = None
@@ -136,14 +135,14 @@ class RunRecorder(keras.callbacks.Callback):
         self._save_state(arrays)
         self._write_history()
         if self.exhausted():
-            print(f"No better {self.monitor} for {self.patience} epochs: training stops.")
+            print(f"No better {name_of(self.monitor)} for {self.patience} epochs: training stops.")
             self.model.stop_training = True
 
     def _require_numbers(self, row):
         """Diverged for a loss that is no number, or an infinite metric: the model predicts none. A metric that is
         NaN had no known label."""
         for name, value in row.items():
-            if math.isinf(value) or (math.isnan(value) and name in ("loss", "val_loss", self.monitor)):
+            if math.isinf(value) or (math.isnan(value) and name in ("loss", "val_loss", *self.monitor)):
                 self._stop(f"{'the training loss' if name == 'loss' else name} is {value}")
 
     def _stop(self, reason):
@@ -161,15 +160,12 @@ class RunRecorder(keras.callbacks.Callback):
 
     def best_epoch(self) -> int:
         """Number of the best epoch so far, 1 the first; 0 before any."""
-        scores = [self._score(row) for row in self.history]
+        scores = [score(self.monitor, row) for row in self.history]
         return int(np.argmin(scores)) + 1 if scores else 0
 
     def exhausted(self) -> bool:
         """True when `patience` epochs brought nothing better."""
         return self.patience is not None and len(self.history) - self.best_epoch() >= self.patience
-
-    def _score(self, row):
-        return self._sign * row[self.monitor] if self.monitor in row else row["loss"]
 
     def _save_checkpoint(self):
         if self._writer is None:

@@ -92,6 +92,50 @@ def test_smoothed_or_not(ages, scheme, kernel, size, lds):
         assert weights[~np.isnan(ages)].mean() == pytest.approx(1, rel=1e-12)
 
 
+class TestGroups:
+    """An age group counts in the years where faces of known age say that its faces are."""
+
+    AGES = np.array([20.0] * 8 + [23.0] * 2 + [60.0, np.nan, np.nan, np.nan, np.nan])
+    LOW = np.array([20.0, *[np.nan] * 10, 20, 20, 58, np.nan])  # the first face has an age, which goes before
+    HIGH = np.array([29.0, *[np.nan] * 10, 23, 23, 61, np.nan])
+
+    def test_by_hand(self):
+        """20 to 23 hold 8, 0, 0, 2 faces of known age: their two groups count there as 9, 1, 1, 3 of 14 parts."""
+        counts = np.zeros(121)
+        counts[[20, 23, 60]] = 8, 2, 1
+        counts[20:24] += 2 * np.array([9, 1, 1, 3]) / 14
+        counts[58:62] += np.array([1, 1, 2, 1]) / 5
+        roots = np.sqrt(counts)
+        smooth = convolve1d(roots, lds_kernel("gaussian", 5, 2.0), mode="constant")
+        for lds, density in ((False, roots), (True, smooth)):
+            raw = 1 / np.array(
+                [*density[[20] * 8 + [23] * 2 + [60]], *[density[20:24].mean()] * 2, density[58:62].mean()]
+            )
+            weights = age_weights(self.AGES, age_low=self.LOW, age_high=self.HIGH, scheme="sqrt_inverse", lds=lds)
+            np.testing.assert_allclose(weights, [*raw / raw.mean(), 1], rtol=1e-12)
+
+    def test_a_group_of_one_year_is_an_age(self):
+        rows = np.arange(len(AGES)) % 3 == 0
+        hidden, ends = np.where(rows, np.nan, AGES), np.where(rows, AGES, np.nan)
+        for scheme in U:
+            weights = age_weights(hidden, age_low=ends, age_high=ends, scheme=scheme, lds=True)
+            np.testing.assert_allclose(weights, age_weights(AGES, scheme=scheme, lds=True), rtol=1e-12)
+
+    def test_groups_alone_weigh_by_the_width_that_they_fill(self):
+        """90 faces of 20 to 29 and 30 of 0 to 2 are 9 and 10 a year; one of 70 to 79 is rarer than both."""
+        low, high = (np.repeat(ends, [90, 30, 1]).astype(float) for ends in ([20, 0, 70], [29, 2, 79]))
+        weights = age_weights(np.full(121, np.nan), age_low=low, age_high=high, scheme="sqrt_inverse")
+        np.testing.assert_allclose(weights[[0, 120]] / weights[90], np.sqrt([10 / 9, 10 / 0.1]), rtol=1e-12)
+        assert weights.mean() == pytest.approx(1, rel=1e-12)
+
+    def test_no_group_weighs_what_the_rarest_of_its_years_does(self):
+        """Of 70 and older, nobody is known to be 95: that year must not make the group a hundred times a young face."""
+        ages = np.append(np.repeat([25.0, 72.0], [400, 100]), np.nan)
+        low, high = (np.append(np.full(500, np.nan), end) for end in (70.0, 100.0))
+        weights = age_weights(ages, age_low=low, age_high=high, scheme="sqrt_inverse", lds=True)
+        assert weights[400] < weights[-1] < 8 * weights[400]
+
+
 def test_smoothing_is_a_filter_with_zeros_around():
     """As the released code of Yang et al. 2021 does it: roots first, then the filter."""
     counts = np.bincount([year(age, 120) for age in AGES], minlength=121)

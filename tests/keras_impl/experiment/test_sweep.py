@@ -54,6 +54,36 @@ def test_again_after_each_run(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "sweep.csv", "sweep.md", "sweep.png"]
 
 
+def add_monitored(folder, name, weights, score, mae, right):
+    add_run(folder, name, {"seed": name}, mae, right)
+    run = json.loads((folder / name / "run.json").read_text())
+    run["monitor"] = {"weights": weights, "best": {"epoch": 1, "score": score, "values": {}}}
+    (folder / name / "run.json").write_text(json.dumps(run))
+
+
+@pytest.mark.parametrize(
+    ("weights", "order"),
+    [
+        ({"val_age_mae": 1.0}, ["b", "c", "a"]),
+        ({"val_gender_accuracy": -1.0}, ["a", "b", "c"]),
+        ({"val_loss": 1.0}, ["c", "a", "b"]),
+        ({"val_age_mae": 1.0, "val_gender_accuracy": -20.0}, ["c", "a", "b"]),
+    ],
+)
+def test_best_is_what_the_monitor_says(tmp_path, weights, order):
+    for name, *values in (("a", 2.0, 7.0, 0.95), ("b", 3.0, 5.0, 0.9), ("c", 1.0, 6.0, 0.8)):
+        add_monitored(tmp_path, name, weights, *values)
+    table = write_sweep_report(tmp_path)
+    assert table["run"].tolist() == order
+    assert ("monitor_score" in table) == ("monitor score" in (tmp_path / "sweep.md").read_text()) == (order[0] == "c")
+
+
+def test_runs_of_different_monitors_are_ordered_by_mae(tmp_path):
+    add_monitored(tmp_path, "a", {"val_loss": 1.0}, 0.1, 7.0, 0.95)
+    add_monitored(tmp_path, "b", {"val_age_mae": 1.0}, 5.0, 5.0, 0.9)
+    assert write_sweep_report(tmp_path)["run"].tolist() == ["b", "a"]
+
+
 def test_gender_only_runs(tmp_path):
     for name, accuracy in (("a", 0.8), ("b", 0.95), ("c", 0.9)):
         add_run(tmp_path, name, {"seed": name}, None, accuracy)

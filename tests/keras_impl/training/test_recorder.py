@@ -12,6 +12,7 @@ from faces.errors import UserError
 from keras_impl.training.recorder import RunRecorder
 from tests.keras_impl.small_models import compiled_model, labelled_batch
 
+MAE = {"val_age_mae": 1.0}
 ROOT = Path(__file__).resolve().parents[3]
 DIE_IN_MID_WRITE = """
 import os, sys
@@ -24,7 +25,7 @@ with replacing(sys.argv[1]) as part:
 
 def recorded(folder, rows, **settings):
     """A recorder that saw epochs with these values, on a real model."""
-    recorder = RunRecorder(folder, **{"monitor": "val_age_mae", **settings})
+    recorder = RunRecorder(folder, **{"monitor": MAE, **settings})
     recorder.set_model(compiled_model())
     for epoch, row in enumerate(rows):
         recorder.on_epoch_begin(epoch)
@@ -40,8 +41,9 @@ def test_best_epoch_is_the_first_of_the_least(tmp_path):
 
 def test_more_is_better_and_the_loss_stands_in(tmp_path):
     rows = [{"val_gender_accuracy": value} for value in (0.5, 0.9, 0.7)]
-    assert recorded(tmp_path, rows, monitor="val_gender_accuracy", maximize=True).best_epoch() == 2
-    assert recorded(tmp_path, [{"loss": 3.0}, {"loss": 2.0}, {"loss": 4.0}], maximize=True).best_epoch() == 2
+    most_right = {"val_gender_accuracy": -1.0}
+    assert recorded(tmp_path, rows, monitor=most_right).best_epoch() == 2
+    assert recorded(tmp_path, [{"loss": 3.0}, {"loss": 2.0}, {"loss": 4.0}], monitor=most_right).best_epoch() == 2
 
 
 def test_checkpoint_changes_with_the_best_epoch_only(tmp_path):
@@ -62,7 +64,7 @@ def test_state_brings_back_weights_optimizer_and_history(tmp_path):
     model.train_on_batch(images, labels, sample_weight=weights)
     recorder.on_epoch_begin(0)
     recorder.on_epoch_end(0, {"loss": 2.0, "val_age_mae": 3.0})
-    again, other = RunRecorder(tmp_path, monitor="val_age_mae"), compiled_model()
+    again, other = RunRecorder(tmp_path, monitor=MAE), compiled_model()
     assert again.load() == 1 and again.pending and again.history == recorder.history
     again.restore(other)
     assert not again.pending and int(other.optimizer.iterations) == 1
@@ -77,7 +79,7 @@ def test_what_a_killed_run_left_is_put_right(tmp_path):
     for name in ("model.keras", "resume.npz"):
         subprocess.run([sys.executable, "-c", DIE_IN_MID_WRITE, str(tmp_path / name)], cwd=ROOT)
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-    RunRecorder(tmp_path, monitor="val_age_mae").load()
+    RunRecorder(tmp_path, monitor=MAE).load()
     assert (tmp_path / "history.csv").read_text().splitlines() == lines
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ["history.csv", "model.keras", "resume.npz", "resume_older.npz"]
@@ -85,14 +87,14 @@ def test_what_a_killed_run_left_is_put_right(tmp_path):
 
 def test_state_of_another_model_is_refused(tmp_path):
     recorded(tmp_path, [{"val_age_mae": 1}])
-    recorder = RunRecorder(tmp_path, monitor="val_age_mae")
+    recorder = RunRecorder(tmp_path, monitor=MAE)
     recorder.load()
     with pytest.raises(UserError, match="belongs to another model or optimizer"):
         recorder.restore(compiled_model("l1"))
 
 
 def test_no_state_is_a_new_run(tmp_path):
-    recorder = RunRecorder(tmp_path, monitor="val_age_mae")
+    recorder = RunRecorder(tmp_path, monitor=MAE)
     assert recorder.load() == 0 and not recorder.pending
 
 
@@ -121,7 +123,7 @@ def test_training_that_diverges_ends_in_one_line_and_keeps_the_best_epoch(tmp_pa
     ):
         recorder.on_epoch_end(1, {"loss": 0.5, "val_age_mae": 0.5, **row})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert RunRecorder(tmp_path, monitor="val_age_mae").load() == 1
+    assert RunRecorder(tmp_path, monitor=MAE).load() == 1
 
 
 @pytest.mark.parametrize("kind", ["model", "optimizer"])
