@@ -71,8 +71,7 @@ def test_test_part_is_that_of_the_training(start, trained):
         pd.testing.assert_frame_equal(ours, theirs, rtol=1e-4)
         split = pd.read_csv(trained.run / "split.csv")
         assert set(ours["img_path"]) == set(split.loc[split["split"] == "test", "img_path"])
-        metrics = json.loads((report / "metrics.json").read_text())
-        expected = json.loads((trained.run / "test" / "metrics.json").read_text())
+        metrics, expected = (json.loads((each / "metrics.json").read_text()) for each in (report, trained.run / "test"))
         assert metrics["age_mae"]["value"] == pytest.approx(expected["age_mae"]["value"], rel=1e-4)
         assert (report / "predicted_vs_true.png").is_file() and (report / "error_by_age.png").is_file()
     finally:
@@ -82,8 +81,7 @@ def test_test_part_is_that_of_the_training(start, trained):
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_other_parts(tiny_run, evaluated, part):
     report, text = evaluated("--checkpoint", tiny_run / "model.keras", "--split", part, "--output_dir", f"on_{part}")
-    split = pd.read_csv(tiny_run / "split.csv")
-    predictions = pd.read_csv(report / "predictions.csv")
+    split, predictions = (pd.read_csv(file) for file in (tiny_run / "split.csv", report / "predictions.csv"))
     assert set(predictions["img_path"]) == set(split.loc[split["split"] == part, "img_path"])
     assert f"on sample, {part} part" in text
 
@@ -93,14 +91,14 @@ def test_numbers_agree_with_the_predictions(tiny_run, evaluated):
     predictions = pd.read_csv(report / "predictions.csv")
     metrics = json.loads((report / "metrics.json").read_text())
     error = (predictions["predicted_age"] - predictions["age"]).abs()
-    right = predictions["predicted_gender"] == predictions["gender"]
     assert len(predictions) == metrics["n"] == 96
     assert metrics["age_mae"]["value"] == pytest.approx(error.mean(), rel=1e-5)
     assert metrics["age_cs5"]["value"] == pytest.approx((error <= 5).mean())
-    assert metrics["gender_accuracy"]["value"] == pytest.approx(right.mean())
+    right = (predictions["predicted_gender"] == predictions["gender"]).mean()
+    assert metrics["gender_accuracy"]["value"] == pytest.approx(right)
     np.testing.assert_allclose(predictions["female_probability"] + predictions["male_probability"], 1, rtol=1e-5)
-    for name in ("age_mae", "age_cs5", "gender_accuracy"):
-        assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"]
+    named = [metrics[name] for name in ("age_mae", "age_cs5", "gender_accuracy")]
+    assert all(metric["low"] <= metric["value"] <= metric["high"] for metric in named)
     assert metrics["age_mae"]["low"] < metrics["age_mae"]["high"]
     value, low, high = (f"{metrics['age_mae'][key]:.2f}" for key in ("value", "low", "high"))
     assert re.search(rf"age MAE \(years\) +{value} +{low} to {high} +96", text) and "95 % interval" in text

@@ -25,15 +25,7 @@ from faces.report.summary import format_summary
 from keras_impl.checkpoint import load_model, save_model
 from keras_impl.evaluation.calibration import calibrate
 from keras_impl.evaluation.columns import prediction_columns
-from keras_impl.input.face_data import (
-    SPLIT_KEYS,
-    FaceData,
-    crop_geometry,
-    divide,
-    first_rows,
-    group_edges,
-    load_data,
-)
+from keras_impl.input.face_data import SPLIT_KEYS, FaceData, crop_geometry, divide, first_rows, group_edges, load_data
 from keras_impl.input.images import FaceImages
 from keras_impl.input.labels import make_labels
 from keras_impl.model import FaceModel
