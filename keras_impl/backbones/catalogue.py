@@ -4,11 +4,15 @@ from functools import partial
 
 import keras
 
-from faces.errors import UserError
+from faces.errors import UserError, WeightsUnavailable, one_line
+from faces.published import PUBLISHED
 from faces.registry import Registry
-from keras_impl.backbones.base import Backbone, minus_one_to_one
+from keras_impl.backbones.base import Backbone, around_127, minus_one_to_one
+from keras_impl.backbones.downloads import answering_hosts_only
+from keras_impl.backbones.efficientnet_lite import EfficientNetLite, key_table
 from keras_impl.backbones.face_resnet import FaceResNet
 from keras_impl.backbones.resnet import caffe
+from keras_impl.published import place, read_torch
 
 _applications = keras.applications
 
@@ -20,6 +24,9 @@ BACKBONES: Registry[Backbone] = Registry(
             f"EfficientNetV2{size}": Backbone(getattr(_applications, f"EfficientNetV2{size}"))
             for size in ("B0", "B1", "B2", "B3", "S")
         },
+        "EfficientNetLite0": Backbone(partial(EfficientNetLite, 1.0, 1.0), around_127, key_table=key_table),
+        "EfficientNetLite1": Backbone(partial(EfficientNetLite, 1.0, 1.1), around_127, key_table=key_table),
+        "EfficientNetLite2": Backbone(partial(EfficientNetLite, 1.1, 1.2), around_127, key_table=key_table),
         **{f"MobileNetV3{size}": Backbone(getattr(_applications, f"MobileNetV3{size}")) for size in ("Small", "Large")},
         **{f"ResNet{depth}": Backbone(getattr(_applications, f"ResNet{depth}"), caffe) for depth in (50, 101, 152)},
         **{
@@ -46,18 +53,48 @@ def build_backbone(name: str, image_size: int, *, weights: str | None = None) ->
     Args:
         name: a key of BACKBONES.
         image_size: S in pixels.
-        weights: None, or "imagenet" (downloads them).
+        weights: None, or "imagenet": from an installed package or, for nets of keras.applications, from their cache or
+            by a download that waits at most `downloads.ANSWER_SECONDS` for an answer.
 
     Raises:
         UserError: an unknown name or an image size below the backbone's least.
+        WeightsUnavailable: the ImageNet weights cannot be had.
     """
     check_backbone(name, image_size)
+    if weights is None or BACKBONES[name].key_table is not None:
+        backbone = _build(name, image_size, None)
+        if weights is not None:
+            _place_published(name, backbone)
+        return backbone
+    try:
+        with answering_hosts_only():
+            return _build(name, image_size, weights)
+    except WeightsUnavailable:
+        raise
+    except Exception as error:  # Keras wraps a failed download in a bare Exception
+        raise WeightsUnavailable(one_line(error, kind=False)) from error
+
+
+def describe_weights(name: str) -> str:
+    """Where `weights="imagenet"` of a backbone comes from, in words; the weights must be at hand."""
+    published = BACKBONES[name].key_table is not None
+    return f"ImageNet weights of {name} from {PUBLISHED[name].origin() if published else 'keras.applications'}"
+
+
+def _build(name, image_size, weights):
     images = keras.Input((image_size, image_size, 3), name="images")
     application = BACKBONES[name].application(
         include_top=False, weights=weights, input_tensor=BACKBONES[name].preprocess(images), pooling="avg"
     )
     # The application's own model expects its input in a list.
     return keras.Model(images, application.output, name="backbone")
+
+
+def _place_published(name, backbone):
+    file = PUBLISHED[name]
+    # The last layer knows the thousand classes of ImageNet; the counters are of PyTorch alone.
+    ignored = r"_fc\.(weight|bias)|.*\.num_batches_tracked"
+    place(backbone, read_torch(file.find()), BACKBONES[name].key_table(backbone), file.origin(), ignored=ignored)
 
 
 def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:

