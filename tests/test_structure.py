@@ -280,8 +280,10 @@ TWINS = {
 ALONE = {
     "keras_impl": {
         # The nets come from keras.applications.
-        "backbones.base: minus_one_to_one",
-        "backbones.catalogue: build_backbone check_backbone set_batch_norm_momentum",
+        "backbones.base: around_127 minus_one_to_one",
+        "backbones.catalogue: build_backbone check_backbone describe_weights set_batch_norm_momentum",
+        "backbones.downloads: ANSWER_SECONDS STALLED_SECONDS answering_hosts_only",
+        "backbones.efficientnet_lite: EfficientNetLite key_table",
         "backbones.resnet: CaffePreprocessing caffe",
         # Only this stack is configured, trained and saved.
         "checks: require_number require_whole",

@@ -1,5 +1,6 @@
 """The backbones by name, and how one is built."""
 
+import warnings
 from functools import partial
 
 import keras
@@ -67,7 +68,9 @@ def build_backbone(name: str, image_size: int, *, weights: str | None = None) ->
             _place_published(name, backbone)
         return backbone
     try:
-        with answering_hosts_only():
+        with answering_hosts_only(), warnings.catch_warnings():
+            # The weights without the last layer are the same at every size.
+            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
             return _build(name, image_size, weights)
     except WeightsUnavailable:
         raise

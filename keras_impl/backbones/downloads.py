@@ -57,7 +57,7 @@ def _ask(url):
 
     def ask():
         try:
-            urllib.request.urlopen(url, timeout=ANSWER_SECONDS).close()
+            urllib.request.urlopen(url, timeout=2 * ANSWER_SECONDS).close()
             answers.append(None)
         except urllib.error.HTTPError as error:
             answers.append(f"{host} answers {error.code} {error.reason}")

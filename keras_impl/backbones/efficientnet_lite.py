@@ -12,9 +12,9 @@ from keras import KerasTensor, layers
 
 from keras_impl.published import KeyTable, batch_normalization, convolution, depthwise
 
-STEM_WIDTH, TOP_WIDTH = 32, 1280  # of every variant
-DROP_CONNECT = 0.2
-BATCH_NORM = {"momentum": 0.99, "epsilon": 1e-3}
+_STEM_WIDTH, _TOP_WIDTH = 32, 1280  # of every variant
+_DROP_CONNECT = 0.2
+_BATCH_NORM = {"momentum": 0.99, "epsilon": 1e-3}
 _KERNEL = {"class_name": "VarianceScaling", "config": {"scale": 2.0, "mode": "fan_out"}}
 
 
@@ -60,17 +60,17 @@ def EfficientNetLite(
     """
     if include_top or weights is not None or pooling != "avg":
         raise ValueError("An EfficientNetLite is built without classes and without weights.")
-    x = _unit(input_tensor, "stem", STEM_WIDTH, kernel_size=3, strides=2)
+    x = _unit(input_tensor, "stem", _STEM_WIDTH, kernel_size=3, strides=2)
     repeats = [_repeats(stage, depth) for stage in range(len(_STAGES))]
     number = 0
     for stage, (shape, count) in enumerate(zip(_STAGES, repeats, strict=True), 1):
         for block in range(count):
-            drop = DROP_CONNECT * number / sum(repeats)
+            drop = _DROP_CONNECT * number / sum(repeats)
             strides = shape.strides if block == 0 else 1
             name = f"block{stage}{chr(ord('a') + block)}_"
             x = _block(x, name, shape, _channels(shape.width * width), strides=strides, drop=drop)
             number += 1
-    x = _unit(x, "top", TOP_WIDTH)
+    x = _unit(x, "top", _TOP_WIDTH)
     inputs = keras.utils.get_source_inputs(input_tensor)
     return keras.Model(inputs, layers.GlobalAveragePooling2D(name="avg_pool")(x))
 
@@ -116,7 +116,7 @@ def _block(x, name, shape, width, *, strides, drop):
         depthwise_initializer=_KERNEL,
         name=f"{name}dwconv",
     )(x)
-    x = layers.BatchNormalization(**BATCH_NORM, name=f"{name}bn")(x)
+    x = layers.BatchNormalization(**_BATCH_NORM, name=f"{name}bn")(x)
     x = layers.Activation("relu6", name=f"{name}activation")(x)
     x = _unit(x, f"{name}project", width, activate=False)
     if strides > 1 or channels != width:
@@ -140,5 +140,5 @@ def _unit(x, name, width, *, kernel_size=1, strides=1, activate=True):
         kernel_initializer=_KERNEL,
         name=f"{name}_conv",
     )(x)
-    x = layers.BatchNormalization(**BATCH_NORM, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(**_BATCH_NORM, name=f"{name}_bn")(x)
     return layers.Activation("relu6", name=f"{name}_activation")(x) if activate else x

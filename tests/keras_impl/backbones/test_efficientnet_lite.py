@@ -62,6 +62,22 @@ def test_published_net_gives_its_published_numbers(lite0):
     np.testing.assert_allclose(found[[418, 767]], [0.7786936051, 0.09471333763], atol=5e-5)
 
 
+def test_photographs_are_recognised(lite0):
+    flower, palace = probabilities(lite0, [picture("flower.jpg"), picture("china.jpg")])
+    assert flower.argmax() == 985 and flower[985] > 0.2  # daisy; a dahlia is no class of ImageNet
+    assert palace.argmax() == 698 and palace[698] > 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.backbone
+@pytest.mark.parametrize("name", ["EfficientNetLite1", "EfficientNetLite2"])
+def test_larger_nets_recognise_the_palace(name):
+    palace = probabilities(real(name), [picture("china.jpg")])[0]
+    assert palace.argmax() == 698 and palace[698] > 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.backbone
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_net_is_as_large_as_the_published_one(name):
     backbone = build_backbone(name, 32)
