@@ -67,6 +67,18 @@ def locked(path: str | Path, what: str = "The folder", *, wait: bool = False) ->
         os.close(descriptor)
 
 
+def lock_holder(descriptor: int) -> int | None:
+    """The process of this host that has the kernel's lock of an open file; None where the system does not tell."""
+    found = os.fstat(descriptor)
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            words = line.split()
+            if words[1] == "FLOCK" and words[5] == place and int(words[4]) > 0:
+                return int(words[4])
+    return None
+
+
 def _start(pid):
     """`_Owner.start` of a living process."""
     ticks = process_start(pid)

@@ -12,6 +12,7 @@ from typing import BinaryIO, Self
 
 from faces.errors import UserError
 from faces.files import check_in_place, finish_in_place, writing
+from faces.locks import lock_holder
 from faces.photos.estimates import Row
 from faces.photos.row_formats import LINES, check_schema, to_journal, to_parquet
 
@@ -176,7 +177,9 @@ def _lock(file, path):
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"{path} is being written by another run.") from None
+        pid = lock_holder(file.fileno())
+        whom = "another run" if pid is None else f"another run, process {pid}. Wait until it ends, or stop it"
+        raise UserError(f"{path} is being written by {whom}.") from None
     except OSError:  # a file system without locks
         return
 
