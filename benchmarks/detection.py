@@ -5,6 +5,9 @@ landmarks inside the box, inside the box with a margin of 0.4, and inside aligne
 the share whose eyes both lie within 10 % of the distance between the eyes from the landmarks, and the seconds a picture
 takes, decoding left out. Of several faces the one counts that `create_db.py` would cut.
 
+A second table says how the boxes lie in the aligned crops of the same faces: the numbers of `BOXES` in
+`keras_impl.input.wear`, mean and standard deviation.
+
 Exit code 1 where a detector misses a target.
 
 With --crops FOLDER instead: where published crops lie in units of the aligned square of `faces.alignment`, as the
@@ -34,6 +37,7 @@ PUPILS = (31, 36)  # numbers of FG-NET's landmarks, which are not those of iBUG'
 MARGIN = 0.4
 CLOSE = 0.1
 PADDING = 0.25
+BOX_COLUMNS = ("x", "y", "log size", "log width/height", "roll")
 TARGETS = {"found": 0.97, "box": 0.90, f"box+{MARGIN}": 0.98, "eyes": 0.95}
 
 
@@ -61,17 +65,20 @@ def read_photos(root):
 
 
 def measure(photos, detector, min_confidence):
-    """dict of one row of the table: shares, and `seconds`."""
+    """(row, boxes): dict of one row of the table, shares and `seconds`, and (N, 5) of `box_in_crop`."""
     detect_faces(photos[0][0], detector)  # loads it
-    rows, seconds = [], []
+    rows, seconds, boxes = [], [], []
     for picture, landmarks in photos:
         start = time.perf_counter()
         faces = detect_faces(picture, detector, min_confidence)
         seconds.append(time.perf_counter() - start)
         if faces:
-            rows.append(judge(main_face(faces, picture.shape), landmarks))
+            face = main_face(faces, picture.shape)
+            rows.append(judge(face, landmarks))
+            boxes += [] if face.keypoints is None else [box_in_crop(face)]
     shares = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
-    return {"found": len(rows) / len(photos), **shares, "seconds": float(np.mean(seconds))}
+    row = {"found": len(rows) / len(photos), **shares, "seconds": float(np.mean(seconds))}
+    return row, np.array(boxes).reshape(-1, len(BOX_COLUMNS))
 
 
 def judge(face, landmarks):
@@ -91,6 +98,16 @@ def judge(face, landmarks):
         f"aligned+{MARGIN}": inside(in_aligned, MARGIN),
         "eyes": bool((errors <= CLOSE).all()),
     }
+
+
+def box_in_crop(face):
+    """Where the box of a face lies in its aligned crop, as `keras_impl.input.wear.BoxGeometry` means it: x, y, size,
+    aspect, roll."""
+    turn, origin = fit_similarity(face.keypoints)
+    x1, y1, x2, y2 = face.box
+    centre = (complex(x1 + x2, y1 + y2) / 2 - origin) / turn - (0.5 + 0.5j)
+    size, aspect = np.sqrt(face.area) / abs(turn), (x2 - x1) / (y2 - y1)
+    return centre.real, centre.imag, np.log(size), np.log(aspect), np.degrees(np.angle(turn))
 
 
 def inside(points, margin):
@@ -134,6 +151,14 @@ def table_text(rows):
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def box_table_text(boxes):
+    """{detector: (N, 5)} as a Markdown table of means and standard deviations."""
+    lines = [["detector", *BOX_COLUMNS], ["---"] * (len(BOX_COLUMNS) + 1)]
+    for detector, rows in boxes.items():
+        lines.append([detector, *(f"{column.mean():.3f} ({column.std():.3f})" for column in rows.T)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def main(arguments=None):
     arguments = parse_arguments(arguments)
     # The face detector runs on TensorFlow, whose start-up notes nobody asked for.
@@ -143,9 +168,12 @@ def main(arguments=None):
             print(measure_crops(folder, detectors[0], arguments.count))
         return 0
     photos = read_photos(arguments.root)
-    rows = {name: measure(photos, name, arguments.min_confidence) for name in detectors}
+    measured = {name: measure(photos, name, arguments.min_confidence) for name in detectors}
+    rows = {name: row for name, (row, _) in measured.items()}
     print(f"{len(photos)} photographs of FG-NET, faces of confidence {arguments.min_confidence:g} or more\n")
     print(table_text(rows))
+    if boxes := {name: found for name, (_, found) in measured.items() if len(found)}:
+        print(f"\n{box_table_text(boxes)}")
     if "yunet" not in rows and not arguments.detector:
         print(f"\nyunet was left out: {YUNET_FILE.name} is not there. To fetch it, run: ./download.sh yunet")
     missed = [f"{name} misses the target of {key}" for name, row in rows.items() for key in missed_targets(row)]

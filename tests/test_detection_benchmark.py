@@ -105,6 +105,10 @@ def test_rows_and_targets(folder):
 def test_all_targets_met(folder):
     done = benchmark(folder, "--detector", "own.py:good")
     assert done.returncode == 0 and "misses" not in done.stdout
+    # The box of 82 x 92 pixels, its centre at (60, 75), in the aligned square of 100 whose corner is (10, 25).
+    size, aspect = np.log(np.sqrt(82 * 92) / 100), np.log(82 / 92)
+    numbers = " | ".join(f"{value:.3f} (0.000)" for value in (0, 0, size, aspect, 0)).replace("-0.000", "0.000")
+    assert f"| own.py:good | {numbers} |" in done.stdout.replace("-0.000", "0.000").splitlines()
 
 
 def test_folder_without_landmarks_is_one_line(folder):

@@ -19,7 +19,7 @@ from keras_impl.experiment.fold import READ_ON_RESUME, run_fold
 from keras_impl.experiment.folds import run_folds
 from keras_impl.experiment.sweep import write_diverged, write_sweep_report
 from keras_impl.input.face_data import SPLIT_KEYS, divide, load_data
-from keras_impl.training.recipe import check_backend
+from keras_impl.training.recipe import check_augmentation, check_backend
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ def run(
     """
     config = read_configuration(values)
     check_backend(config.train, mixup=config.augment.mixup > 0)
+    check_augmentation(config.train, config.augment)
     set_precision(config.train.mixed_precision)
     section = config.data
     data = load_data(

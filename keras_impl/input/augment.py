@@ -5,7 +5,7 @@ that the uninterrupted one would have seen.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 import cv2
@@ -15,6 +15,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from faces.errors import UserError
 from keras_impl.input.batches import Arrays, Augmenter
+from keras_impl.input.wear import STRENGTHS, Wear, box_matrices, degrade, draw_wear
+from keras_impl.input.wear import recolour as recolour_worn
 from keras_impl.settings import STRICT, Upto1
 
 
@@ -33,6 +35,13 @@ class Augmentation:
             Augmentation, AAAI 2020).
         mixup: alpha of the Beta distribution of the mixing share (Zhang et al., mixup: Beyond Empirical Risk
             Minimization, ICLR 2018).
+        crop: probability of cutting a face as the box of a detector does, see `keras_impl.input.wear.BOXES`.
+        grayscale: probability of taking the colour away.
+        colour_cast: largest change of the factor of each channel.
+        rescale: probability of shrinking and enlarging, see `keras_impl.input.wear.LEFT_RESOLUTION`.
+        blur: probability of a Gaussian blur, see `keras_impl.input.wear.BLUR_SIGMA`.
+        noise: largest standard deviation, share of the value range.
+        jpeg: probability of going through a JPEG, see `keras_impl.input.wear.JPEG_QUALITY`.
     """
 
     flip: Upto1
@@ -43,9 +52,31 @@ class Augmentation:
     contrast: Upto1
     erase: Upto1
     mixup: Annotated[float, Field(ge=0, le=10)]
+    crop: Upto1
+    grayscale: Upto1
+    colour_cast: Upto1
+    rescale: Upto1
+    blur: Upto1
+    noise: Upto1
+    jpeg: Upto1
+
+    @property
+    def moves(self) -> bool:
+        """Whether images are resampled at other places."""
+        return max(self.flip, self.shift, self.scale, self.rotate, self.crop) > 0
+
+    @property
+    def colours(self) -> bool:
+        """Whether colours change by themselves, not with the brightness."""
+        return self.grayscale > 0 or self.colour_cast > 0
+
+    @property
+    def degrades(self) -> bool:
+        """Whether images lose what they show."""
+        return max(self.rescale, self.blur, self.noise, self.jpeg) > 0
 
 
-NO_AUGMENTATION = Augmentation(flip=0, shift=0, scale=0, rotate=0, brightness=0, contrast=0, erase=0, mixup=0)
+NO_AUGMENTATION = Augmentation(**{each.name: 0 for each in fields(Augmentation)})
 ERASED_SHARE = (0.02, 0.2)  # of the image
 ERASED_ASPECT = (0.3, 1 / 0.3)  # height by width
 GREY = 127
@@ -87,6 +118,18 @@ def draw(strength: Augmentation, random: np.random.Generator, count: int) -> Dra
     )
 
 
+def draw_apart(strength: Augmentation, place: tuple[int, int, int], count: int) -> tuple[np.random.Generator, Wear]:
+    """The draws of `keras_impl.input.wear` for `count` images, and the generator that they come from.
+
+    Args:
+        strength: of each augmentation.
+        place: (seed, epoch, step). The generator is another one than that of `draw`, so the draws there stay the same
+            whatever is on here.
+    """
+    random = np.random.default_rng((*place, 1))
+    return random, draw_wear(random, count, {name: getattr(strength, name) for name in STRENGTHS})
+
+
 def _draw_rectangles(random, count, probability):
     area = random.uniform(*ERASED_SHARE, count)
     aspect = np.exp(random.uniform(*np.log(ERASED_ASPECT), count))
@@ -99,13 +142,14 @@ def _draw_rectangles(random, count, probability):
 # === Applying ===
 
 
-def affine_matrices(draws: Draws, size: int) -> np.ndarray:
-    """Matrices (N, 2, 3) from the input's pixels to the output's, about the middle of the image: shift, then turn and
-    zoom, then mirror.
+def affine_matrices(draws: Draws, size: int, boxes: np.ndarray | None = None) -> np.ndarray:
+    """Matrices (N, 2, 3) from the input's pixels to the output's, about the middle of the image: cut, then shift, then
+    turn and zoom, then mirror.
 
     Args:
         draws: what happens to each image.
         size: S in pixels.
+        boxes: (N, 5) of `Wear.box`, None where nothing is cut.
     """
     middle = (size - 1) / 2
     angle = np.deg2rad(draws.angle)
@@ -113,7 +157,8 @@ def affine_matrices(draws: Draws, size: int) -> np.ndarray:
     linear = np.stack([np.stack([cosine, sine], axis=-1), np.stack([-sine, cosine], axis=-1)], axis=1)
     linear[:, 0] *= np.where(draws.mirror, -1.0, 1.0)[:, None]
     offset = middle + np.einsum("nij,nj->ni", linear, draws.shift * size - middle)
-    return np.concatenate([linear, offset[:, :, None]], axis=2)
+    matrices = np.concatenate([linear, offset[:, :, None]], axis=2)
+    return matrices if boxes is None else matrices @ box_matrices(boxes, size)
 
 
 def colour_tables(draws: Draws, means: np.ndarray) -> np.ndarray:
@@ -130,11 +175,11 @@ def colour_tables(draws: Draws, means: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(table), 0, 255).astype(np.uint8)
 
 
-def _move(draws, images):
-    """One resampling for flip, shift, scale and rotation, cheaper and sharper than one after the other."""
+def _move(draws, boxes, images):
+    """One resampling for cut, flip, shift, scale and rotation, cheaper and sharper than one after the other."""
     size = images.shape[1]
     moved = np.empty_like(images)
-    for image, matrix, target in zip(images, affine_matrices(draws, size), moved, strict=True):
+    for image, matrix, target in zip(images, affine_matrices(draws, size, boxes), moved, strict=True):
         cv2.warpAffine(image, matrix, (size, size), dst=target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return moved
 
@@ -167,13 +212,15 @@ def make_augmenter(strength: Augmentation, seed: int) -> Augmenter:
         strength: of each augmentation.
         seed: the run's seed.
     """
-    moves = strength.flip or strength.shift or strength.scale or strength.rotate
 
     def augment(epoch, step, images, labels, weights):
         random = np.random.default_rng((seed, epoch, step))
         draws = draw(strength, random, len(images))
-        images = _move(draws, images) if moves else images
+        own_random, wear = draw_apart(strength, (seed, epoch, step), len(images))
+        images = _move(draws, wear.box if strength.crop else None, images) if strength.moves else images
+        images = recolour_worn(wear, images) if strength.colours else images
         images = _recolour(draws, images) if strength.brightness or strength.contrast else images
+        images = degrade(wear, own_random, images) if strength.degrades else images
         images = _erase(draws, images) if strength.erase else images
         if strength.mixup:
             share, partner = draw_mix(strength.mixup, random, len(images))

@@ -10,10 +10,28 @@ from typing import Any
 import numpy as np
 from keras import KerasTensor, ops
 
-from keras_impl.input.augment import GREY, Augmentation, Draws, affine_matrices, draw, draw_mix, mix_labels
+from faces.errors import UserError
+from keras_impl.input.augment import (
+    GREY,
+    Augmentation,
+    Draws,
+    affine_matrices,
+    draw,
+    draw_apart,
+    draw_mix,
+    mix_labels,
+)
 from keras_impl.input.batches import Arrays, Augmenter
+from keras_impl.input.wear import Wear, colour_matrices
 
 KEY = "augmentation"  # of the labels, until the step takes it out
+ELSEWHERE = ("rescale", "blur", "noise", "jpeg")  # what OpenCV alone does
+
+
+def require_on_device(strength: Augmentation) -> None:
+    """UserError that names the strengths above 0 which have no form here."""
+    if found := [f"augment.{name}" for name in ELSEWHERE if getattr(strength, name)]:
+        raise UserError(f"train.augment=device has no {', '.join(found)}. Use opencv, or set them to 0.")
 
 
 def make_device_augmenter(strength: Augmentation, seed: int) -> Augmenter:
@@ -24,11 +42,17 @@ def make_device_augmenter(strength: Augmentation, seed: int) -> Augmenter:
     Args:
         strength: of each augmentation.
         seed: the run's seed.
+
+    Raises:
+        UserError: see `require_on_device`.
     """
+    require_on_device(strength)
 
     def augment(epoch, step, images, labels, weights):
         random = np.random.default_rng((seed, epoch, step))
-        plan = make_plan(strength, draw(strength, random, len(images)), images.shape[1])
+        draws = draw(strength, random, len(images))
+        _, wear = draw_apart(strength, (seed, epoch, step), len(images))
+        plan = make_plan(strength, draws, wear, images.shape[1])
         if strength.mixup:
             share, partner = draw_mix(strength.mixup, random, len(images))
             plan |= {"share": share, "partner": partner.astype(np.int32)}
@@ -38,21 +62,26 @@ def make_device_augmenter(strength: Augmentation, seed: int) -> Augmenter:
     return augment
 
 
-def make_plan(strength: Augmentation, draws: Draws, size: int) -> Arrays:
+def make_plan(strength: Augmentation, draws: Draws, wear: Wear, size: int) -> Arrays:
     """{name: (N, ...) array} of what a strength above 0 calls for.
 
     Args:
         strength: of each augmentation.
         draws: what happens to each image.
+        wear: likewise.
         size: S in pixels.
 
     Returns:
-        "place" (N, 2, 3) float32, matrices from the output's pixels to the input's; "contrast", "brightness" (N,)
-        float32, factor and levels; "erased" (N, 4) int32 pixels: left, top, right, bottom.
+        "place" (N, 2, 3) float32, matrices from the output's pixels to the input's; "colour" (N, 3, 3) float32,
+        matrices from RGB to RGB; "contrast", "brightness" (N,) float32, factor and levels; "erased" (N, 4) int32
+        pixels: left, top, right, bottom.
     """
     plan = {}
-    if strength.flip or strength.shift or strength.scale or strength.rotate:
-        plan["place"] = _inverse(affine_matrices(draws, size)).astype(np.float32)
+    if strength.moves:
+        boxes = wear.box if strength.crop else None
+        plan["place"] = _inverse(affine_matrices(draws, size, boxes)).astype(np.float32)
+    if strength.colours:
+        plan["colour"] = colour_matrices(wear).astype(np.float32)
     if strength.brightness or strength.contrast:
         plan["contrast"] = draws.contrast.astype(np.float32)
         plan["brightness"] = (255 * draws.brightness).astype(np.float32)
@@ -85,6 +114,8 @@ def augment_batch(images: KerasTensor, labels: dict[str, Any]) -> tuple[KerasTen
     images = ops.convert_to_tensor(images)
     plan = {name: ops.convert_to_tensor(values) for name, values in labels[KEY].items()}
     images = move(images, plan["place"]) if "place" in plan else ops.cast(images, "float32")
+    if "colour" in plan:
+        images = change_colours(images, plan["colour"])
     if "contrast" in plan:
         images = recolour(images, plan["contrast"], plan["brightness"])
     if "erased" in plan:
@@ -122,6 +153,13 @@ def move(images: KerasTensor, place: KerasTensor) -> KerasTensor:
     upper = (1.0 - right) * corner(0, 0) + right * corner(1, 0)
     lower = (1.0 - right) * corner(0, 1) + right * corner(1, 1)
     return ops.reshape((1.0 - down) * upper + down * lower, (-1, size, size, 3))
+
+
+def change_colours(images: KerasTensor, colour: KerasTensor) -> KerasTensor:
+    """Colours by matrices (N, 3, 3) from RGB to RGB; (N, S, S, 3) within 0..255."""
+    # No product of matrices, as in `move`.
+    channels = [ops.sum(images * colour[:, None, None, channel], axis=-1) for channel in range(3)]
+    return ops.clip(ops.stack(channels, axis=-1), 0.0, 255.0)
 
 
 def recolour(images: KerasTensor, contrast: KerasTensor, brightness: KerasTensor) -> KerasTensor:

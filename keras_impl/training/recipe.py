@@ -9,10 +9,14 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from faces.errors import UserError
 from keras_impl.devices import replicas
+from keras_impl.input.augment import Augmentation
+from keras_impl.input.device_augment import require_on_device
 from keras_impl.settings import STRICT, Count, Factor, File, Positive, Seed, Share, Text, one_of
 from keras_impl.training.monitor import known_monitor
 from keras_impl.training.optimizers import OPTIMIZERS, SCHEDULES
 from keras_impl.training.teacher import teacher_files
+
+OFF_BY_THEMSELVES = ("erase", "mixup", "crop", "grayscale", "colour_cast", "rescale", "blur", "noise", "jpeg")
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -66,3 +70,18 @@ def check_backend(recipe: Recipe, *, mixup: bool) -> None:
         raise UserError("train.augment=device has no augment.mixup over several devices of TensorFlow. Use opencv.")
     if recipe.tensorboard and find_spec("tensorflow") is None:
         raise UserError("train.tensorboard=true needs the package tensorflow, which writes the event files.")
+
+
+def check_augmentation(recipe: Recipe, strength: Augmentation) -> None:
+    """UserError for strengths that are set, but that `train.augment` would not apply.
+
+    Args:
+        recipe: the section `train`.
+        strength: the section `augment`.
+    """
+    if recipe.augment == "device":
+        require_on_device(strength)
+    # Of the others, which are on by themselves, nobody can tell whether they were asked for.
+    asked = [f"augment.{name}" for name in OFF_BY_THEMSELVES if getattr(strength, name)]
+    if recipe.augment == "keras_cv" and asked:
+        raise UserError(f"train.augment=keras_cv has no {', '.join(asked)}. Use opencv, or set them to 0.")

@@ -1,8 +1,11 @@
 """What a recipe asks of the backend of Keras and its devices, refused before anything is written."""
 
+from dataclasses import fields
+
 import pytest
 
 from faces.errors import UserError
+from keras_impl.input.augment import Augmentation
 from keras_impl.training import recipe
 from tests.configurations import configured
 
@@ -10,6 +13,7 @@ from tests.configurations import configured
 def check(*overrides):
     config = configured(*overrides)
     recipe.check_backend(config.train, mixup=config.augment.mixup > 0)
+    recipe.check_augmentation(config.train, config.augment)
 
 
 def test_batch_that_the_devices_of_jax_cannot_share(machine):
@@ -43,3 +47,19 @@ def test_tensorboard_without_tensorflow(monkeypatch):
     monkeypatch.setattr(recipe, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"train\.tensorboard=true needs the package tensorflow"):
         check("train.tensorboard=true")
+
+
+@pytest.mark.parametrize("name", ["rescale", "blur", "noise", "jpeg"])
+def test_what_the_device_cannot_do(name):
+    with pytest.raises(UserError, match=rf"train\.augment=device has no augment\.{name}\. Use opencv"):
+        check("train.augment=device", f"augment.{name}=0.2")
+    check(f"augment.{name}=0.2")
+
+
+def test_keras_cv_has_strengths_of_its_own():
+    for name in recipe.OFF_BY_THEMSELVES:
+        with pytest.raises(UserError, match=rf"train\.augment=keras_cv has no augment\.{name}\."):
+            check("train.augment=keras_cv", f"augment.{name}=0.2")
+    check("train.augment=keras_cv")
+    off = {each.name for each in fields(Augmentation) if not getattr(configured().augment, each.name)}
+    assert off == set(recipe.OFF_BY_THEMSELVES)
