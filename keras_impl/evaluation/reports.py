@@ -163,8 +163,7 @@ def write_evaluation(
         columns: of `prediction_columns`.
         evaluation: of `faces.report.evaluation.evaluate_columns`, with further plain facts.
         folder: made if need be.
-        read_faces: `keras_impl.input.face_data.FaceData.read_faces`; the page shows the faces of
-            the suspected wrong labels.
+        read_faces: `FaceData.read_faces`, of the suspected wrong labels on the page.
         pictures: False for the tables only.
     """
     write_report(columns, evaluation, folder, pictures=pictures)
