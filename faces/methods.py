@@ -161,6 +161,13 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
         "needs": ("age_low", "age_high"),
         "paper": "this project: likelihood of an age interval",
     },
+    "interval_dldl_v2": {
+        "head": "distribution",
+        "params": {"sigma": 2.0, "l1_weight": 1.0, "kl_reduction": "sample"},
+        "needs": ("age_std", "age_low", "age_high"),
+        "paper": "Gao et al., IJCAI 2018; this project: likelihood of an age interval",
+        "switches": {"kl_reduction": KL_REDUCTIONS},
+    },
     "epsilon_annealed": {
         **_REGRESSION,
         "params": {"sigma": 3.0},

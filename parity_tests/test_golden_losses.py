@@ -124,6 +124,30 @@ class TestDistribution:
         element = stack.loss("dldl_v2", AGE, LOGITS, kl_reduction="element", l1_weight=0.5)
         np.testing.assert_allclose(element, divergence / K + 0.5 * error, rtol=1e-9)
 
+    def test_interval_dldl_v2_of_ages_and_groups_in_one_batch(self, stack):
+        """The target of an age by integration of the normal curve's logarithm and shares as sums over the years; the
+        mean of the batch is over the faces that are known in either way."""
+        age = np.where(np.arange(N) % 3 == 0, np.nan, AGE)
+        low, high = np.array([2.0, 0, 5, np.nan] * 3), np.array([9.0, 20, 5, 7] * 3)
+        std = np.array([3.0, np.nan, 0.2] * 4)
+        inputs = {"age_std": std, "age_low": low, "age_high": high}
+        values, gradient = stack.loss_and_gradient("interval_dldl_v2", age, LOGITS, l1_weight=0.5, **inputs)
+        for row, share in enumerate(softmax(LOGITS, axis=1)):
+            if np.isnan(age[row]):
+                first, last = int(np.nan_to_num(low[row])), int(high[row])
+                inside = np.where((first <= np.arange(K)) & (np.arange(K) <= last), share, 0)
+                expected, slope = -np.log(inside.sum()), share - inside / inside.sum()
+            else:
+                spread = np.nan_to_num(max(std[row], 0.5), nan=2.0)
+                logs = [quad(lambda t, y, s: (y - t) / s**2, age[row], k, (age[row], spread))[0] for k in range(K)]
+                target = np.exp(logs) / np.exp(logs).sum()
+                error = share @ np.arange(K) - age[row]
+                expected = (-entr(target) - target * np.log(share)).sum() + 0.5 * abs(error)
+                pull = share * (np.arange(K) - share @ np.arange(K))
+                slope = share - target + 0.5 * np.sign(error) * pull
+            np.testing.assert_allclose(values[row], expected, rtol=1e-9)
+            np.testing.assert_allclose(gradient[row], slope, rtol=1e-8, atol=1e-11)
+
 
 class TestResidue:
     """Zhao et al., entropies by `scipy.special.entr`."""

@@ -16,8 +16,8 @@ from keras_impl.methods import METHODS
 _log = logging.getLogger(__name__)
 
 _HINTS = {
-    "age": 'Label some rows, or leave it away: "model.outputs=[gender]". For age groups use method.name=interval, for '
-    "votes data.age_label=apparent.",
+    "age": 'Label some rows, or leave it away: "model.outputs=[gender]". For age groups use '
+    "method.name=interval_dldl_v2, for votes data.age_label=apparent.",
     "gender": 'Label some rows, or leave it away: "model.outputs=[age]"',
 }
 

@@ -3,6 +3,7 @@
 from keras import KerasTensor, ops
 
 from faces.methods import KL_REDUCTIONS, SORD_METRICS
+from keras_impl.losses.classification import interval
 from keras_impl.losses.grid import (
     MIN_AGE_STD,
     age_on_grid,
@@ -13,7 +14,7 @@ from keras_impl.losses.grid import (
     require_word,
 )
 
-__all__ = ["dldl", "dldl_v2", "sord"]
+__all__ = ["dldl", "dldl_v2", "interval_dldl_v2", "sord"]
 
 
 def dldl(
@@ -65,6 +66,37 @@ def dldl_v2(
         divergence = divergence / output.shape[1]
     mean = expected_age(ops.exp(log_probabilities), min_age)
     return divergence + l1_weight * ops.abs(mean - age)
+
+
+def interval_dldl_v2(
+    age: KerasTensor,
+    output: KerasTensor,
+    *,
+    min_age: int = 0,
+    age_std: KerasTensor | None = None,
+    age_low: KerasTensor | None = None,
+    age_high: KerasTensor | None = None,
+    sigma: float = 2.0,
+    l1_weight: float = 1.0,
+    kl_reduction: str = "sample",
+) -> KerasTensor:
+    """`dldl_v2` where the age is known, `interval` where only its group is: each value is exactly that of the one loss.
+
+    Args:
+        age: (N,) years, NaN where unknown; a known age goes before an interval.
+        output: (N, K) logits.
+        age_std: as in `dldl`.
+        age_low: as in `interval`.
+        age_high: as in `interval`.
+        sigma: as in `dldl`.
+        l1_weight: as in `dldl_v2`.
+        kl_reduction: as in `dldl_v2`.
+    """
+    output = ops.convert_to_tensor(output)
+    params = {"sigma": sigma, "l1_weight": l1_weight, "kl_reduction": kl_reduction}
+    of_age = dldl_v2(age, output, min_age=min_age, age_std=age_std, **params)
+    of_group = interval(age, output, min_age=min_age, age_low=age_low, age_high=age_high)
+    return ops.where(ops.isnan(ops.cast(age, output.dtype)), of_group, of_age)
 
 
 def sord(

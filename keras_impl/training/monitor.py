@@ -81,7 +81,7 @@ def require_monitor(
         if output is not None and output not in outputs:
             reason = f"model.outputs has no {output}"
         elif name == "val_age_interval_error" and not METHODS[method].learns_groups:
-            reason = f"method {method} learns from no age groups. Use val_age_mae, or method.name=interval"
+            reason = f"method {method} learns from no age groups. Use val_age_mae, or method.name=interval_dldl_v2"
         elif name == "val_age_mae" and np.isnan(val.labels.age[:, 0]).all():
             reason = "no age of the validation part is known exactly. Use val_loss or auto"
         elif not judged if output is None else not known[output].any():

@@ -94,3 +94,34 @@ class TestInterval:
         spans = [(8, 12), (44, 44), (60, 100)]
         expected = [minus_log_mass(row, *span) for row, span in zip(logits, spans)]
         np.testing.assert_allclose(value, expected, rtol=1e-11)
+
+
+MIXED_AGE = np.array([NAN, 44, 0.5, NAN, 120, NAN])
+MIXED = {
+    "age_low": np.array([8.0, 20, NAN, 60, NAN, NAN]),
+    "age_high": np.array([12.0, 29, NAN, NAN, 9, 2]),
+    "age_std": np.array([1.0, NAN, 4, NAN, 0, 3]),
+}
+SETTINGS = {"sigma": 3.0, "l1_weight": 0.25, "kl_reduction": "element"}
+MIXED_LOGITS = RNG.normal(0, 30, (6, K))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+class TestWithLabelDistribution:
+    """`interval_dldl_v2` is bit by bit the one loss or the other, whatever stands in the other rows."""
+
+    def losses_of(self, rows, dtype):
+        inputs = {key: value[rows] for key, value in MIXED.items()}
+        age, logits = MIXED_AGE[rows], MIXED_LOGITS[rows]
+        both = value_and_gradient("interval_dldl_v2", age, logits, dtype=dtype, **inputs, **SETTINGS)
+        std = inputs.pop("age_std")
+        of_age = value_and_gradient("dldl_v2", age, logits, dtype=dtype, age_std=std, **SETTINGS)
+        return both, of_age, value_and_gradient("interval", age, logits, dtype=dtype, **inputs)
+
+    def test_each_row_is_its_own_loss(self, dtype):
+        exact = ~np.isnan(MIXED_AGE)
+        for rows in (exact, ~exact, slice(None)):
+            for both, of_age, of_group in zip(*self.losses_of(rows, dtype), strict=True):
+                choice = exact[rows].reshape(-1, *[1] * (both.ndim - 1))
+                np.testing.assert_array_equal(both, np.where(choice, of_age, of_group))
+                assert np.isfinite(both).all()

@@ -134,6 +134,7 @@ def test_groups_and_weights_of_data_sets_count_in_the_validation(tmp_path):
     assert recorder.monitor == {"val_age_interval_error": 1.0}
 
 
+@pytest.mark.slow
 def test_early_stopping_follows_the_monitor(tmp_path):
     """The sum is the accuracy alone where the weight of the age is next to nothing."""
     pair = "train.monitor={val_age_mae: 1e-9, val_gender_accuracy: 1}"

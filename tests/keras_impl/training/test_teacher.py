@@ -148,6 +148,7 @@ def test_what_is_refused_in_one_line(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_command_line(train_in_process, capsys, caplog):
     """A student of other size and method learns from a file; its checkpoint tells whose terms it inherits."""
     first = train_in_process("run.dir=first", "train.epochs=1")
@@ -156,7 +157,7 @@ def test_command_line(train_in_process, capsys, caplog):
         f"train.teacher={file}",
         "model.img_size=24",
         "train.epochs=1",
-        "method.name=interval",
+        "method.name=interval_dldl_v2",
         "augment.mixup=0.3",
     )
     model = load_model(student / "model.keras")
