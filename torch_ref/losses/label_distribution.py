@@ -5,9 +5,10 @@ import torch.nn.functional as F
 
 from faces.methods import KL_REDUCTIONS, SORD_METRICS
 from torch_ref.checks import require_one_of
+from torch_ref.losses.classification import interval
 from torch_ref.losses.grid import MIN_AGE_STD, age_on_grid, check_columns, expected_age, grid_ages, label_std
 
-__all__ = ["dldl", "dldl_v2", "sord"]
+__all__ = ["dldl", "dldl_v2", "interval_dldl_v2", "sord"]
 
 
 def dldl(
@@ -62,6 +63,48 @@ def dldl_v2(
         divergence = divergence / output.shape[1]
     target = age_on_grid(age, output, output.shape[1], min_age)
     return divergence + l1_weight * (expected_age(F.softmax(output, dim=1), min_age) - target).abs()
+
+
+def interval_dldl_v2(
+    age: torch.Tensor,
+    output: torch.Tensor,
+    *,
+    min_age: int = 0,
+    age_std: torch.Tensor | None = None,
+    age_low: torch.Tensor | None = None,
+    age_high: torch.Tensor | None = None,
+    sigma: float = 2.0,
+    l1_weight: float = 1.0,
+    kl_reduction: str = "sample",
+) -> torch.Tensor:
+    """DLDL-v2 where the age is known, else the likelihood of the age interval: -log sum_{low <= k <= high} p_k.
+
+    Args:
+        age: an exact age wins over the ends.
+        age_std: as in dldl.
+        age_low: as in interval.
+        age_high: as in interval.
+        sigma: as in dldl.
+        l1_weight: as in dldl_v2.
+        kl_reduction: as in dldl_v2; it does not touch the likelihood of an interval.
+
+    Raises:
+        ValueError: kl_reduction is unknown.
+
+    Gao et al., Age Estimation Using Expectation of Label Distribution Learning, IJCAI 2018; the likelihood of
+    interval-censored data for the other faces.
+    """
+    exact = dldl_v2(
+        age,
+        output,
+        min_age=min_age,
+        age_std=age_std,
+        sigma=sigma,
+        l1_weight=l1_weight,
+        kl_reduction=kl_reduction,
+    )
+    group = interval(age, output, min_age=min_age, age_low=age_low, age_high=age_high)
+    return torch.where(torch.isnan(age), group, exact)
 
 
 def sord(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from scipy.stats import norm
+from scipy.stats import entropy, norm, rv_discrete
 
 from tests.torch_ref.losses.tensors import assert_values, column, gradient_of_mean
 from torch_ref import losses
@@ -69,6 +69,49 @@ def test_dldl_v2_is_zero_where_the_prediction_is_the_target():
 def test_unknown_kl_reduction_lists_the_known(inputs):
     with pytest.raises(ValueError, match="sample, element"):
         losses.dldl_v2(inputs.age, inputs.logits, kl_reduction="batch")
+
+
+def test_interval_dldl_v2_of_uniform_logits_by_hand():
+    # Of 101 ages 11 are inside. Far from the ends the entropy of the target is that of the normal density of two years,
+    # log(8 pi e) / 2, since a sum of it over integers is its integral; the mean of 0..100 lies 10 years off.
+    age, low, high = column(math.nan, 40.0, math.nan), column(25, 25, 25), column(35, 35, math.nan)
+    values = losses.interval_dldl_v2(age, torch.zeros(3, 101, dtype=torch.float64), age_low=low, age_high=high)
+    exact = math.log(101) - math.log(8 * math.pi * math.e) / 2 + 10
+    assert_values(values, [math.log(101 / 11), exact, math.log(101 / 76)])
+
+
+def test_interval_dldl_v2_of_a_mixed_batch_against_scipy(inputs):
+    age, std = column(7.4, math.nan, math.nan, 3.0), column(1.5, 1.0, math.nan, math.nan)
+    low, high = column(0, 2, math.nan, 5), column(1, 6, 4, math.nan)
+    params = {"age_std": std, "sigma": 3.0, "l1_weight": 0.7, "kl_reduction": "element"}
+    # A grid from 20 on with labels 20 years later is the same task.
+    values = losses.interval_dldl_v2(
+        age + 20, inputs.logits, min_age=20, age_low=low + 20, age_high=high + 20, **params
+    )
+    shares = [rv_discrete(values=(np.arange(11), row)) for row in softmax(inputs.logits.numpy(), axis=1)]
+    expected = [0, -math.log(shares[1].cdf(6) - shares[1].cdf(1)), -math.log(shares[2].cdf(4)), 0]
+    for row, spread in ((0, 1.5), (3, 3.0)):
+        target = norm.pdf(np.arange(11), age[row], spread)
+        divergence = entropy(target, shares[row].pmf(np.arange(11)))  # it normalises the target
+        expected[row] = divergence / 11 + 0.7 * abs(shares[row].mean() - age[row])
+    assert_values(values, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("params", [{}, {"sigma": 3.0, "l1_weight": 0.2, "kl_reduction": "element"}])
+def test_interval_dldl_v2_is_dldl_v2_on_exact_ages_and_interval_on_groups(inputs, params):
+    """Value and gradient to the last bit, whatever the ends of an exact age or the spread of an unknown one are."""
+    std, unknown = column(math.nan, 0.2, 1.0, 3.5), torch.full((4,), math.nan, dtype=torch.float64)
+    ends = {"age_low": column(0, 3, math.nan, math.nan), "age_high": column(2, 3, 8, math.nan)}
+    mixed = {"age_std": std, **ends, **params}
+    cases = [
+        (inputs.apparent_age, losses.dldl_v2, {"age_std": std, **params}),
+        (unknown, losses.interval, ends),
+    ]
+    for age, loss, own in cases:
+        both = [(losses.interval_dldl_v2, mixed), (loss, own)]
+        values, expected = (fn(age, inputs.logits, **arguments) for fn, arguments in both)
+        gradient, its_gradient = (gradient_of_mean(fn, age, inputs.logits, **arguments) for fn, arguments in both)
+        assert torch.equal(values, expected) and torch.equal(gradient, its_gradient)
 
 
 @pytest.mark.parametrize(("metric", "key"), [("absolute", "sord_abs"), ("squared", "sord_sq")])

@@ -67,6 +67,7 @@ def test_shifting_the_grid_and_the_age_changes_nothing(loss, inputs):
         losses.dldl,
         losses.dldl_v2,
         losses.interval,
+        losses.interval_dldl_v2,
         losses.mean_residue,
         losses.mean_variance,
         losses.or_cnn,
@@ -85,6 +86,7 @@ def test_wrong_shapes_are_refused(loss, age, output):
     [
         (losses.mean_residue, {"entropy": "shannon"}, "paper, monotone"),
         (losses.adaptive_mean_residue, {"entropy": "shannon"}, "paper, monotone"),
+        (losses.interval_dldl_v2, {"kl_reduction": "batch"}, "sample, element"),
         (losses.sord, {"metric": "cubic"}, "absolute, squared"),
     ],
 )
