@@ -20,7 +20,10 @@ pytestmark = [
 ]
 # The second size of a net is odd: "same" padding depends on the parity.
 FAST = {"MobileNetV3Small": (96, 65), "EfficientNetB0": (64,), "FaceResNet10": (64, 75), "ResNet50": (64, 75)}
-CHAOTIC = ("EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "MobileNetV3Large", "ResNet101", "ResNet152")
+CHAOTIC = (
+    *("EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "EfficientNetLite0", "EfficientNetLite1"),
+    *("EfficientNetLite2", "MobileNetV3Large", "ResNet101", "ResNet152"),
+)
 SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 

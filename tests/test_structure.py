@@ -283,7 +283,7 @@ ALONE = {
         "backbones.base: around_127 minus_one_to_one",
         "backbones.catalogue: build_backbone check_backbone describe_weights set_batch_norm_momentum",
         "backbones.downloads: ANSWER_SECONDS STALLED_SECONDS answering_hosts_only",
-        "backbones.efficientnet_lite: EfficientNetLite key_table",
+        "backbones.efficientnet_lite: key_table",
         "backbones.resnet: CaffePreprocessing caffe",
         # Only this stack is configured, trained and saved.
         "checks: require_number require_whole",
@@ -300,7 +300,7 @@ ALONE = {
     "torch_ref": {
         # The nets that the other stack has from keras.applications, and Keras' arithmetic for them.
         "backbones.base: rescale",
-        "backbones.efficientnet: EfficientNet",
+        "backbones.efficientnet: EfficientNet scaled_blocks",
         "backbones.inverted_residual: InvertedBlock InvertedResidualNet round_channels",
         "backbones.mobilenet_v3: MobileNetV3 hard_sigmoid hard_swish",
         "backbones.resnet: ResNet",

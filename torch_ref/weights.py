@@ -39,10 +39,32 @@ def load_keras_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> 
     """
     variables, ignored = _variables(module), _ignored_keys(module)
     weights = {key: np.asarray(array) for key, array in weights.items() if key not in ignored}
-    _check_keys(set(variables), set(weights))
-    _check_shapes({key: _to_keras(variable).shape for key, variable in variables.items()}, weights)
+    check_shapes(
+        {key: _to_keras(variable).shape for key, variable in variables.items()},
+        {key: array.shape for key, array in weights.items()},
+    )
     for key, variable in variables.items():
         variable.tensor.copy_(torch.from_numpy(np.array(_from_keras(variable, weights[key]))))
+
+
+def check_shapes(expected: Mapping[str, tuple[int, ...]], received: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare {key: shape} of a module with that of the weights for it.
+
+    Raises:
+        ValueError: a key is missing or unknown, or a shape differs; it names them.
+    """
+    problems = []
+    if missing := expected.keys() - received.keys():
+        problems.append(f"missing: {_listed(missing)}")
+    if unknown := received.keys() - expected.keys():
+        problems.append(f"unknown: {_listed(unknown)}")
+    if problems:
+        raise ValueError(f"The weights do not match the module. {'; '.join(problems)}")
+    wrong = {
+        f"{key} expected {shape} received {received[key]}" for key, shape in expected.items() if received[key] != shape
+    }
+    if wrong:
+        raise ValueError(f"The weights' shapes do not match the module: {_listed(wrong)}")
 
 
 def _variables(module):
@@ -88,26 +110,6 @@ def _is_depthwise(convolution):
 
 def _ignored_keys(module):
     return {_key(path, "count") for path, layer in module.named_modules() if isinstance(layer, Normalization)}
-
-
-def _check_keys(expected, received):
-    problems = []
-    if missing := expected - received:
-        problems.append(f"missing: {_listed(missing)}")
-    if unknown := received - expected:
-        problems.append(f"unknown: {_listed(unknown)}")
-    if problems:
-        raise ValueError(f"The weights do not match the module. {'; '.join(problems)}")
-
-
-def _check_shapes(expected, weights):
-    wrong = {
-        f"{key} expected {shape} received {weights[key].shape}"
-        for key, shape in expected.items()
-        if weights[key].shape != shape
-    }
-    if wrong:
-        raise ValueError(f"The weights' shapes do not match the module: {_listed(wrong)}")
 
 
 def _listed(keys):

@@ -1,6 +1,7 @@
 """EfficientNet."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ class EfficientNet(InvertedResidualNet):
     )
 
     def __init__(self, width: float, depth: float, *, imagenet_rescaling: bool = False):
-        super().__init__(_efficientnet_blocks(width, depth), round_channels(1280 * width))
+        super().__init__(scaled_blocks(width, depth), round_channels(1280 * width))
         self.normalization = Normalization(3)
         self.imagenet_rescaling = imagenet_rescaling
 
@@ -57,10 +58,21 @@ class EfficientNet(InvertedResidualNet):
         return x
 
 
-def _efficientnet_blocks(width, depth):
+def scaled_blocks(width: float, depth: float, *, lite: bool = False) -> Iterator[InvertedBlock]:
+    """The inverted residual blocks of EfficientNet, or of its lite variant.
+
+    Args:
+        width: factor of the channels.
+        depth: factor of the blocks in a stage.
+        lite: ReLU6 without squeeze-and-excitation, and the stem's channels and the blocks of the first and of the last
+            stage as in B0 whatever the factors.
+    """
+    last = len(EfficientNet.STAGES) - 1
     for stage, (kernel_size, repeats, stage_in, stage_out, expansion, stage_stride) in enumerate(EfficientNet.STAGES):
         in_channels, out_channels = round_channels(stage_in * width), round_channels(stage_out * width)
-        for index in range(math.ceil(repeats * depth)):
+        if lite and stage == 0:
+            in_channels = stage_in
+        for index in range(repeats if lite and stage in (0, last) else math.ceil(repeats * depth)):
             stride = stage_stride if index == 0 else 1
             yield InvertedBlock(
                 prefix=f"block{stage + 1}{chr(ord('a') + index)}_",
@@ -69,7 +81,7 @@ def _efficientnet_blocks(width, depth):
                 out_channels=out_channels,
                 kernel_size=kernel_size,
                 stride=stride,
-                squeezed=max(1, in_channels // 4),
-                activation=F.silu,
+                squeezed=0 if lite else max(1, in_channels // 4),
+                activation=F.relu6 if lite else F.silu,
             )
             in_channels = out_channels

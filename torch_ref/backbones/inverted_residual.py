@@ -1,4 +1,4 @@
-"""What MobileNetV3 and EfficientNet share: inverted residual blocks with squeeze-and-excitation."""
+"""What MobileNetV3 and EfficientNet share: inverted residual blocks, with or without squeeze-and-excitation."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,9 +32,10 @@ class InvertedBlock:
 
 
 class InvertedResidualNet(Backbone):
-    """Stem, inverted residual blocks with squeeze-and-excitation, 1x1 convolution: MobileNetV3 and EfficientNet.
+    """Stem, inverted residual blocks, 1x1 convolution: MobileNetV3, EfficientNet and its lite variant.
 
-    The families differ in the layers' names, the activations and the table of blocks.
+    The families differ in the layers' names, the activations and the table of blocks. Without squeeze-and-excitation
+    the names and activations of it are not needed.
     """
 
     stem: tuple

@@ -12,7 +12,8 @@ from torch_ref.layers import BatchNorm
 from torch_ref.weights import keras_weights, load_keras_weights
 
 # out_features and the number of weights, moving statistics included, that keras.applications 3.15 reports for
-# include_top=False (its EfficientNets count one more, the sample count of the normalisation). FaceResNet10 by hand: a
+# include_top=False (its EfficientNets count one more, the sample count of the normalisation). EfficientNetLite: the
+# released checkpoints less their 1_281_000 of the classes and their counts of batches. FaceResNet10 by hand: a
 # block from m to n channels has 9mn + 9nn + mn weights in convolutions and 3 * 4n in normalisations, so its blocks have
 # 58_112 + 230_912 + 579_840 + 1_084_416; the stem has 27 * 32 + 4 * 32.
 SIZES = {
@@ -26,6 +27,9 @@ SIZES = {
     "EfficientNetB5": (2048, 28_513_526),
     "EfficientNetB6": (2304, 40_960_142),
     "EfficientNetB7": (2560, 64_097_686),
+    "EfficientNetLite0": (1280, 3_413_024),
+    "EfficientNetLite1": (1280, 4_189_344),
+    "EfficientNetLite2": (1280, 4_869_168),
     "FaceResNet10": (256, 1_954_272),
     "ResNet50": (2048, 23_587_712),
     "ResNet101": (2048, 42_658_176),
@@ -96,12 +100,13 @@ def test_sizes(name):
     assert (module.out_features, sum(tensor.numel() for tensor in module.state_dict().values())) == SIZES[name]
 
 
-# FaceResNet10's are this project's own, the others those of keras.applications.
+# FaceResNet10's are this project's own, EfficientNetLite0's the released code's, the others of keras.applications.
 @pytest.mark.parametrize(
     ("name", "epsilon", "momentum"),
     [
         ("MobileNetV3Small", 1e-3, 0.999),
         ("EfficientNetB0", 1e-3, 0.99),
+        ("EfficientNetLite0", 1e-3, 0.99),
         ("FaceResNet10", 1e-3, 0.9),
         ("ResNet50", 1.001e-5, 0.99),
     ],
@@ -124,7 +129,9 @@ def test_features_are_those_of_keras_applications(name):
 
 
 @pytest.mark.backbone
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0", "FaceResNet10", "ResNet50"])
+@pytest.mark.parametrize(
+    "name", ["MobileNetV3Small", "EfficientNetB0", "EfficientNetLite0", "FaceResNet10", "ResNet50"]
+)
 def test_training_reaches_every_weight(name):
     module = BACKBONES[name]().train()
     before = keras_weights(module)
