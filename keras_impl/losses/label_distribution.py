@@ -93,8 +93,9 @@ def interval_dldl_v2(
         kl_reduction: as in `dldl_v2`.
     """
     output = ops.convert_to_tensor(output)
-    params = {"sigma": sigma, "l1_weight": l1_weight, "kl_reduction": kl_reduction}
-    of_age = dldl_v2(age, output, min_age=min_age, age_std=age_std, **params)
+    of_age = dldl_v2(
+        age, output, min_age=min_age, age_std=age_std, sigma=sigma, l1_weight=l1_weight, kl_reduction=kl_reduction
+    )
     of_group = interval(age, output, min_age=min_age, age_low=age_low, age_high=age_high)
     return ops.where(ops.isnan(ops.cast(age, output.dtype)), of_group, of_age)
 

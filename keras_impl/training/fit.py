@@ -189,7 +189,7 @@ def _validation_arrays(model, val):
 def _age_weights(model, labels, weighting):
     """(N,) imbalance weights; groups count where the method learns from them, an open end is the grid's."""
     age, _, low, high = labels.age.T
-    groups = {}
+    groups: dict[str, Any] = {}
     if model.age_head is not None and METHODS[model.method].learns_groups:
         has_group = ~(np.isnan(low) & np.isnan(high))
         ends = ((low, model.age_head.min_age), (high, model.age_head.max_age))
