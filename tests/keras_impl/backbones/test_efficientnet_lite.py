@@ -1,6 +1,9 @@
 """EfficientNetLite with the weights that its publishers gave: their numbers, and what is on pictures."""
 
 import importlib.metadata
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,21 @@ from faces.published import PUBLISHED
 from keras_impl.backbones import build_backbone
 from keras_impl.published import read_torch
 
+ROOT = Path(__file__).resolve().parents[3]
+ODD_AND_EVEN = """
+import sys
+import keras
+import numpy as np
+from keras_impl.backbones import build_backbone
+
+features = {}
+for size in (75, 76, 96):
+    backbone = build_backbone("EfficientNetLite0", size, weights="imagenet")
+    pixels = np.random.default_rng(size).uniform(0, 255, (2, size // 4 + 1, size // 4 + 1, 3)).astype("float32")
+    images = pixels.repeat(4, axis=1).repeat(4, axis=2)[:, :size, :size]
+    features[str(size)] = keras.ops.convert_to_numpy(backbone(images, training=False))
+np.savez(sys.argv[1], **features)
+"""
 SIZE = 224
 BESIDES_FEATURES = 1281 * 1000  # parameters of the last layer, which a backbone has not
 # Parameters of the published nets, counted in their files.
@@ -82,3 +100,19 @@ def test_larger_nets_recognise_the_palace(name):
 def test_net_is_as_large_as_the_published_one(name):
     backbone = build_backbone(name, 32)
     assert sum(np.prod(weight.shape) for weight in backbone.trainable_weights) == PARAMETERS[name] - BESIDES_FEATURES
+
+
+@pytest.mark.slow
+@pytest.mark.backbone
+def test_other_backends_pad_alike(tmp_path, lite0):
+    """Odd sizes, where padding is even, and even ones, where it is not."""
+    assert lite0  # the other processes need the same package
+    features = {}
+    for backend in ("tensorflow", "torch"):
+        file = tmp_path / f"{backend}.npz"
+        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", ODD_AND_EVEN, str(file)], check=True, env=environment)
+        features[backend] = np.load(file)
+    for size, expected in features["tensorflow"].items():
+        assert expected.std() > 0.1
+        np.testing.assert_allclose(features["torch"][size], expected, rtol=1e-3, atol=1e-4)
