@@ -6,12 +6,16 @@ import pytest
 import torch
 
 from keras_impl.backbones import build_backbone
+from keras_impl.backbones.efficientnet_lite import lite_keys
 from keras_impl.model import build_model
+from keras_impl.published import place
 from parity_tests import tolerances
 from parity_tests.bridge import backbone_variables, model_variables, module_gradients, randomise, to_numpy, values_of
+from tests.formula_weights import formula_state
 from torch_ref import losses as torch_losses
 from torch_ref.backbones import BACKBONES
 from torch_ref.model import FaceModel
+from torch_ref.published import load_efficientnet_lite
 from torch_ref.weights import keras_weights, load_keras_weights
 
 pytestmark = [
@@ -19,11 +23,15 @@ pytestmark = [
     pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="float64 nets need the TensorFlow backend"),
 ]
 # The second size of a net is odd: "same" padding depends on the parity.
-FAST = {"MobileNetV3Small": (96, 65), "EfficientNetB0": (64,), "FaceResNet10": (64, 75), "ResNet50": (64, 75)}
-CHAOTIC = (
-    *("EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "EfficientNetLite0", "EfficientNetLite1"),
-    *("EfficientNetLite2", "MobileNetV3Large", "ResNet101", "ResNet152"),
-)
+FAST = {
+    "MobileNetV3Small": (96, 65),
+    "EfficientNetB0": (64,),
+    "EfficientNetLite0": (75,),  # 75, 38, 19, 10, 5: odd and even
+    "FaceResNet10": (64, 75),
+    "ResNet50": (64, 75),
+}
+LITES = ("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
+CHAOTIC = ("EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "MobileNetV3Large", "ResNet101", "ResNet152", *LITES)
 SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
@@ -130,6 +138,7 @@ def test_weights_travel_back_and_an_unmatched_layer_is_refused(name, floatx):
         ("MobileNetV3Small", "coral", False),
         ("FaceResNet10", "l1", True),
         ("ResNet50", "mean_variance", False),
+        pytest.param("EfficientNetLite0", "dldl_v2", False, marks=pytest.mark.slow),
         ("EfficientNetB0", "l1", False),  # stochastic depth: its twin has none, so not in training mode
     ],
 )
@@ -179,3 +188,25 @@ def masked_loss(twin, images, labels, weights, *, gender_weight):
     gender_values = torch_losses.gender_cross_entropy(torch.tensor(labels["gender"]), outputs["gender"])
     age_loss = torch_losses.known_mean(age_values, torch.tensor(weights["age"]))
     return age_loss + gender_weight * torch_losses.known_mean(gender_values, torch.tensor(weights["gender"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LITES)
+def test_published_keys_mean_the_same_in_both_stacks(name, floatx):
+    """One checkpoint with its authors' keys, placed by each stack's own table."""
+    keras.backend.clear_session()
+    floatx("float64")
+    backbone, twin = build_backbone(name, 32), BACKBONES[name]().double()
+    shapes = {"_fc.weight": (1000, 1280), "_fc.bias": (1000,)}
+    own = values_of(backbone_variables(backbone))
+    for path, (key, axes) in lite_keys(backbone).items():
+        # The axes say where each of the own layout comes from.
+        shapes[key] = own[path].shape if axes is None else tuple(own[path].shape[axes.index(i)] for i in range(4))
+    state = formula_state(shapes)
+    place(backbone, state, lite_keys(backbone), "a test", ignored=r"_fc\..*")
+    load_efficientnet_lite(twin, {key: torch.from_numpy(array) for key, array in state.items()})
+    weights = keras_weights(twin)
+    assert weights.keys() == own.keys()
+    for path, value in values_of(backbone_variables(backbone)).items():
+        np.testing.assert_array_equal(value, weights[path])
+        assert np.abs(value - own[path]).max() > 0

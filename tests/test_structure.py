@@ -283,7 +283,7 @@ ALONE = {
         "backbones.base: around_127 minus_one_to_one",
         "backbones.catalogue: build_backbone check_backbone describe_weights set_batch_norm_momentum",
         "backbones.downloads: ANSWER_SECONDS STALLED_SECONDS answering_hosts_only",
-        "backbones.efficientnet_lite: key_table",
+        "backbones.efficientnet_lite: lite_keys",
         "backbones.resnet: CaffePreprocessing caffe",
         # Only this stack is configured, trained and saved.
         "checks: require_number require_whole",

@@ -10,7 +10,7 @@ from faces.published import PUBLISHED
 from faces.registry import Registry
 from keras_impl.backbones.base import Backbone, around_127, minus_one_to_one
 from keras_impl.backbones.downloads import answering_hosts_only
-from keras_impl.backbones.efficientnet_lite import EfficientNetLite, key_table
+from keras_impl.backbones.efficientnet_lite import EfficientNetLite, lite_keys
 from keras_impl.backbones.face_resnet import FaceResNet
 from keras_impl.backbones.resnet import caffe
 from keras_impl.published import place, read_torch
@@ -25,9 +25,9 @@ BACKBONES: Registry[Backbone] = Registry(
             f"EfficientNetV2{size}": Backbone(getattr(_applications, f"EfficientNetV2{size}"))
             for size in ("B0", "B1", "B2", "B3", "S")
         },
-        "EfficientNetLite0": Backbone(partial(EfficientNetLite, 1.0, 1.0), around_127, key_table=key_table),
-        "EfficientNetLite1": Backbone(partial(EfficientNetLite, 1.0, 1.1), around_127, key_table=key_table),
-        "EfficientNetLite2": Backbone(partial(EfficientNetLite, 1.1, 1.2), around_127, key_table=key_table),
+        "EfficientNetLite0": Backbone(partial(EfficientNetLite, 1.0, 1.0), around_127, key_table=lite_keys),
+        "EfficientNetLite1": Backbone(partial(EfficientNetLite, 1.0, 1.1), around_127, key_table=lite_keys),
+        "EfficientNetLite2": Backbone(partial(EfficientNetLite, 1.1, 1.2), around_127, key_table=lite_keys),
         **{f"MobileNetV3{size}": Backbone(getattr(_applications, f"MobileNetV3{size}")) for size in ("Small", "Large")},
         **{f"ResNet{depth}": Backbone(getattr(_applications, f"ResNet{depth}"), caffe) for depth in (50, 101, 152)},
         **{
@@ -62,10 +62,12 @@ def build_backbone(name: str, image_size: int, *, weights: str | None = None) ->
         WeightsUnavailable: the ImageNet weights cannot be had.
     """
     check_backbone(name, image_size)
-    if weights is None or BACKBONES[name].key_table is not None:
+    key_table = BACKBONES[name].key_table
+    if weights is None:
+        return _build(name, image_size, None)
+    if key_table is not None:
         backbone = _build(name, image_size, None)
-        if weights is not None:
-            _place_published(name, backbone)
+        _place_published(name, backbone, key_table(backbone))
         return backbone
     try:
         with answering_hosts_only(), warnings.catch_warnings():
@@ -93,11 +95,11 @@ def _build(name, image_size, weights):
     return keras.Model(images, application.output, name="backbone")
 
 
-def _place_published(name, backbone):
+def _place_published(name, backbone, table):
     file = PUBLISHED[name]
     # The last layer knows the thousand classes of ImageNet; the counters are of PyTorch alone.
     ignored = r"_fc\.(weight|bias)|.*\.num_batches_tracked"
-    place(backbone, read_torch(file.find()), BACKBONES[name].key_table(backbone), file.origin(), ignored=ignored)
+    place(backbone, read_torch(file.find()), table, file.origin(), ignored=ignored)
 
 
 def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:

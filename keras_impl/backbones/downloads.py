@@ -53,7 +53,8 @@ def _ask(url):
     The time of a socket counts from each packet and for each address of a host, and the search for its name has none,
     so a thread asks, which nobody waits for longer.
     """
-    host, answers = urlsplit(url).netloc, []
+    host = urlsplit(url).netloc
+    answers: list[str | None] = []
 
     def ask():
         try:

@@ -54,7 +54,7 @@ def EfficientNetLite(
         width: factor of the channels of every stage; stem and top keep theirs.
         depth: factor of the blocks of every stage but the first and the last.
         include_top: False, features are what is wanted.
-        weights: None; published ones are placed afterwards, see `key_table`.
+        weights: None; published ones are placed afterwards, see `lite_keys`.
         input_tensor: (N, S, S, 3), (RGB - 127) / 128.
         pooling: "avg", features are averaged.
     """
@@ -75,7 +75,7 @@ def EfficientNetLite(
     return keras.Model(inputs, layers.GlobalAveragePooling2D(name="avg_pool")(x))
 
 
-def key_table(model: keras.Model) -> KeyTable:
+def lite_keys(model: keras.Model) -> KeyTable:
     """Where the published files keep the weights of an EfficientNetLite."""
     table = convolution("_conv_stem", "stem_conv") | batch_normalization("_bn0", "stem_bn")
     names = [layer.name.removesuffix("dwconv") for layer in model.layers if layer.name.endswith("_dwconv")]
