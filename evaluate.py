@@ -3,6 +3,7 @@
 python evaluate.py --checkpoint runs/RUN/model.keras --db utkface
 python evaluate.py --checkpoint A.keras B.keras --db utkface        compare them face by face
 python evaluate.py --checkpoint A.keras --db utkface --calibrate    store 90 % age intervals in the checkpoint first
+python evaluate.py --checkpoint A.keras --db utkface --correct      store a correction of its ages by a table first
 """
 
 import argparse
@@ -60,6 +61,14 @@ def parse_arguments(arguments=None):
         metavar="LEVEL",
         help="first calibrate age intervals on the validation part and store them in the checkpoint (default 0.9)",
     )
+    parser.add_argument(
+        "--correct",
+        nargs="?",
+        const="on",
+        choices=("on", "off"),
+        help="first fit a monotone correction of the ages on the validation part and store it in the checkpoint; off "
+        "takes it away",
+    )
     parser.add_argument("--batch_size", type=int, default=64, help="images per step; changes only the speed")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples for the 95 %% intervals")
     parser.add_argument("--output_dir", help="where the report goes (default runs/evaluate_<time>_<db>)")
@@ -76,7 +85,8 @@ def main(arguments=None):
     for checkpoint in arguments.checkpoint:
         require_checkpoint(checkpoint)
     # Frameworks load only after the arguments are checked.
-    from keras_impl.evaluation.reports import Rows, evaluate_checkpoints
+    from keras_impl.evaluation.reports import evaluate_checkpoints
+    from keras_impl.evaluation.rows import Rows
 
     division = {name: getattr(arguments, name) for name in ("protocol", "split_csv", "fold", "folds")}
     rows = Rows(
@@ -99,6 +109,7 @@ def main(arguments=None):
         resamples=arguments.bootstrap,
         flip=arguments.flip,
         level=arguments.calibrate,
+        correct=arguments.correct,
     )
     print(f"{text}\n\nReport: {Path(folder) / 'report.html'}")
     return 0

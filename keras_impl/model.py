@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import KerasTensor, ops
 
 from faces.errors import UserError, first_line
@@ -48,6 +49,7 @@ class FaceModel(keras.Model):
         crop: geometry of the face crops: {"margin": share of the box added on each side, "aligned": bool}.
         provenance: plain JSON facts about the training (data set, split seed, versions).
         calibration: of `keras_impl.evaluation.calibration.calibrate`; with it a prediction has an `age_interval`.
+        correction: of `keras_impl.evaluation.correction.fit_correction`; with it ages are corrected by a table.
     """
 
     # None where the model has no such output, which `output_keys` knows.
@@ -66,6 +68,7 @@ class FaceModel(keras.Model):
         crop: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
         calibration: Mapping[str, Any] | None = None,
+        correction: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,7 +79,7 @@ class FaceModel(keras.Model):
         self.method_params = dict(method_params or {})
         self.crop = {"margin": 0.0, "aligned": False, **(crop or {})}
         self.provenance = dict(provenance or {})
-        self.calibration = dict(calibration or {})
+        self.calibration, self.correction = dict(calibration or {}), dict(correction or {})
         # Without a seed of its own the layer would draw from a generator of torch that a resumed run cannot put back.
         seed = random.randint(1, 10**9) if dropout else None
         self.dropout = keras.layers.Dropout(dropout, seed=seed, name="dropout")
@@ -109,24 +112,37 @@ class FaceModel(keras.Model):
         features = self.dropout(self.backbone(images, training=training), training=training)
         return {name: getattr(self, f"{name}_head")(features) for name in self.output_keys}
 
-    def decode(self, outputs: Mapping[str, KerasTensor]) -> dict[str, KerasTensor]:
+    def decode(self, outputs: Mapping[str, KerasTensor], *, uncorrected: bool = False) -> dict[str, KerasTensor]:
         """Raw outputs -> the prediction, see `predict_faces`."""
         prediction = {}
         if "age" in outputs:
             prediction["age"] = self.age_head.decode(outputs["age"])
             if hasattr(self.age_head, "probabilities"):
                 prediction["age_distribution"] = self.age_head.probabilities(outputs["age"])
+            if self.correction:
+                if uncorrected:
+                    prediction["age_uncorrected"] = prediction["age"]
+                prediction["age"] = self._corrected(prediction["age"])
             if self.calibration:
                 prediction["age_interval"] = self._age_interval(prediction)
         if "gender" in outputs:
             prediction["gender"] = self.gender_head.probabilities(outputs["gender"])
         return prediction
 
-    def predict_faces(self, images: KerasTensor) -> dict[str, KerasTensor]:
+    def predict_faces(self, images: KerasTensor, *, uncorrected: bool = False) -> dict[str, KerasTensor]:
         """Images (N, S, S, 3) -> {"age": (N,) years, "age_distribution": (N, K) where the method has one,
         "age_interval": (N, 2) years where the checkpoint is calibrated, "gender": (N, 2) probabilities (female,
-        male)}."""
-        return self.decode(self(images, training=False))
+        male)}. Where ages are corrected, `uncorrected` adds "age_uncorrected" (N,)."""
+        return self.decode(self(images, training=False), uncorrected=uncorrected)
+
+    def _corrected(self, age):
+        """`faces.report.correction.correct` as a sum of ramps, which every format of `export.py` has."""
+        said, meant = (np.asarray(self.correction[name], np.float64) for name in ("said", "meant"))
+        shift = float(meant[0] - said[0])
+        slopes = np.concatenate([[1.0], np.diff(meant) / np.diff(said), [1.0]])
+        bends, said = (ops.convert_to_tensor(values, dtype=age.dtype) for values in (np.diff(slopes), said))
+        ramps = ops.relu(age[:, None] - said)
+        return ops.relu(age + shift + ops.sum(bends * ramps, axis=-1))
 
     def _age_interval(self, prediction):
         """Age -+ quantile x spread, (N, 2) years, cut at 0: nobody is younger, so that costs no coverage."""
@@ -270,6 +286,8 @@ class FaceModel(keras.Model):
             "crop": dict(self.crop),
             "provenance": dict(self.provenance),
             "calibration": dict(self.calibration),
+            # Only where there is one, so that older versions read every other checkpoint.
+            **({"correction": dict(self.correction)} if self.correction else {}),
             "genders": list(GENDERS),
         }
 

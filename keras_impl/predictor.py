@@ -35,13 +35,17 @@ class Predictor:
     >>> predictor = Predictor.load("pretrained/face_age_gender.keras")    # doctest: +SKIP
     >>> predictor(["a.jpg", "b.jpg"])["age"]                              # doctest: +SKIP
     array([31.2, 58.9], dtype=float32)
+
+    Args:
+        model: the FaceModel of a checkpoint.
+        uncorrected: where the checkpoint corrects ages, also predict "age_uncorrected" (N,) years.
     """
 
     @own_settings()
-    def __init__(self, model: FaceModel) -> None:
+    def __init__(self, model: FaceModel, *, uncorrected: bool = False) -> None:
         self.model = model
         images = keras.Input((model.image_size, model.image_size, 3), name="images")
-        self._predict = keras.Model(images, model.predict_faces(images))
+        self._predict = keras.Model(images, model.predict_faces(images, uncorrected=uncorrected))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -10,6 +10,7 @@ TESTED_WHOLE = {
     "faces/report/": "tests/faces/report/page/test_document.py",  # a page and its pictures are drawn and read
     "keras_impl/backbones/": "parity_tests/test_backbones.py",  # every net against its twin
     "keras_impl/evaluation/reports.py": "tests/test_evaluate.py",
+    "keras_impl/evaluation/rows.py": "tests/test_evaluate.py",
     "keras_impl/experiment/fold.py": "tests/keras_impl/experiment/test_run.py",
     "keras_impl/heads/": "parity_tests/test_heads.py",  # every head against its twin
     "keras_impl/losses/": "parity_tests/test_losses.py",  # every loss against its twin

@@ -7,6 +7,7 @@ known to the last key; of the training, which is told and compared only, further
 import math
 import reprlib
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -24,6 +25,7 @@ MOST_SIDE = 4096  # pixels of an image that a net takes
 _OPEN = ConfigDict(**{**STRICT, "extra": "allow"})
 
 Numbers = Annotated[list[Any], Field(max_length=100_000)]
+Ages = Annotated[list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=2, max_length=10_000)]
 
 
 class _Crop(BaseModel):
@@ -64,6 +66,16 @@ class _Calibration(BaseModel):
     model_config = _OPEN
     level: Annotated[float, Field(gt=0, lt=1)]
     quantile: Annotated[float, Field(ge=0, le=1e6)]
+    n: Annotated[int, Field(ge=1)]
+    db: Text | None = None
+    split: Text | None = None
+    division: _Division | None = None
+
+
+class _Correction(BaseModel):
+    model_config = _OPEN
+    said: Ages
+    meant: Ages
     n: Annotated[int, Field(ge=1)]
     db: Text | None = None
     split: Text | None = None
@@ -112,6 +124,7 @@ class _Facts(BaseModel):
     crop: _Crop = _Crop()
     provenance: _Provenance = _Provenance()
     calibration: Annotated[_Calibration | None, BeforeValidator(_none_if_empty)] = None
+    correction: Annotated[_Correction | None, BeforeValidator(_none_if_empty)] = None
     genders: list[Text]
     trainable: bool = True
     dtype: Any = None
@@ -145,6 +158,8 @@ def _check_meaning(facts: _Facts) -> None:
         raise BadCheckpoint(f"its gender order is {facts.genders}, this version expects {list(GENDERS)}")
     if facts.age_head is not None:
         _check_age_head(facts.method, facts.age_head)
+    if facts.correction is not None:
+        _check_correction(facts.correction)
     db, protocol = facts.provenance.db, facts.provenance.protocol
     if isinstance(protocol, list) and len(protocol) != (len(db) if isinstance(db, list) else 1):
         raise BadCheckpoint(f"provenance.protocol: it names {len(protocol)} protocols for the data of {db!r:.80}")
@@ -166,6 +181,13 @@ def _check_age_head(method: str, head: _AgeHead) -> None:
     known = next(each for each in HEADS.values() if head.registered_name == f"faces>{each.__name__}").DECODES
     if grid.decode is not None and grid.decode not in known:
         raise BadCheckpoint(f"its decode is {grid.decode!r:.60}, this version knows {', '.join(known)}")
+
+
+def _check_correction(found: _Correction) -> None:
+    if len(found.said) != len(found.meant):
+        raise BadCheckpoint(f"its correction has {len(found.said)} ages said and {len(found.meant)} meant")
+    if any(after <= before for before, after in pairwise(found.said)) or found.meant != sorted(found.meant):
+        raise BadCheckpoint("its correction of the ages is not monotone")
 
 
 def _all_finite(content: Any) -> bool:

@@ -54,13 +54,15 @@ def prediction_columns(
     Returns:
         DataFrame: the table's columns plus, as far as the model has the output and the truth is there, those of
         `age_columns`, `vote_columns`, `distribution_columns`, `interval_columns` and `gender_columns`, and
-        `label_loss`. NaN where the truth is unknown.
+        `label_loss`; of a predictor that gives it, `age_uncorrected`. NaN where the truth is unknown.
     """
     prediction = predictor.predict_batches(face_batches(images, batch_size), flip=flip)
     columns = table.assign(age=labels.age[:, 0])
     if "age" in prediction:
         predicted = prediction["age"]
         columns = columns.assign(**vote_columns(table, predicted), **age_columns(labels, predicted, edges=edges))
+    if "age_uncorrected" in prediction:
+        columns = columns.assign(age_uncorrected=prediction["age_uncorrected"].astype(np.float64))
     if "age_distribution" in prediction:
         distribution = prediction["age_distribution"]
         columns = columns.assign(**distribution_columns(labels, distribution, min_age=predictor.model.age_head.min_age))

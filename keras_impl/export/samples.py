@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faces.errors import UserError
-from keras_impl.evaluation.reports import Rows, own_division
+from keras_impl.evaluation.rows import Rows, own_division
 from keras_impl.export.int8 import CALIBRATION_FACES
 from keras_impl.input.face_data import db_names, divide, first_rows, load_data
 from keras_impl.input.images import FaceImages

@@ -4,6 +4,7 @@ Its numbers come from a generator of their own, so a strength set here changes n
 `keras_impl.input.augment` draws. Strengths are shares of the image and of the value range, the same at every size.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 
 STRENGTHS = ("crop", "grayscale", "colour_cast", "rescale", "blur", "noise", "jpeg")
-BLUR_SIGMA = (0.004, 0.02)  # of the side: 0.4 to 1.9 pixels of 96
+BLUR_SIGMA = (0.004, 0.02)  # logarithmically even, of the side: 0.4 to 1.9 pixels of 96
 LEFT_RESOLUTION = (0.25, 0.8)  # of the side, after shrinking
 JPEG_QUALITY = (15, 80)
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as everywhere in OpenCV
@@ -86,7 +87,7 @@ def draw_wear(random: np.random.Generator, count: int, strength: Mapping[str, fl
         grey=happens(strength["grayscale"]),
         cast=1.0 + random.uniform(-strength["colour_cast"], strength["colour_cast"], (count, 3)),
         resolution=np.where(happens(strength["rescale"]), random.uniform(*LEFT_RESOLUTION, count), 1.0),
-        blur=np.where(happens(strength["blur"]), np.exp(random.uniform(*np.log(BLUR_SIGMA), count)), 0.0),
+        blur=np.where(happens(strength["blur"]), np.exp(random.uniform(*map(math.log, BLUR_SIGMA), size=count)), 0.0),
         noise=random.uniform(0.0, strength["noise"], count),
         quality=np.where(happens(strength["jpeg"]), random.integers(*JPEG_QUALITY, count, endpoint=True), 0),
     )
@@ -156,8 +157,9 @@ def degrade(wear: Wear, random: np.random.Generator, images: np.ndarray) -> np.n
             _blur(degraded[row], wear.blur[row] * side)
     if wear.noise.any():
         _add_noise(wear.noise, random, degraded)
-    for row in np.flatnonzero(wear.quality):
-        degraded[row] = _through_jpeg(degraded[row], int(wear.quality[row]))
+    for image, quality in zip(degraded, wear.quality.tolist(), strict=True):
+        if quality:
+            image[:] = _through_jpeg(image, quality)
     return degraded
 
 
@@ -178,4 +180,4 @@ def _add_noise(deviations, random, images):
 def _through_jpeg(image, quality):
     # Nobody looks at the channels by their names here, but JPEG keeps brightness better than colour.
     data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[:, :, ::-1]

@@ -1,6 +1,6 @@
-"""Exponential moving average of the weights, with batch statistics that fit it."""
+"""Averaged weights, with batch statistics that fit them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,8 +8,35 @@ import keras
 import numpy as np
 
 from faces.images import Faces
+from keras_impl.model import FaceModel
 
 STATISTICS_BATCHES = 10
+
+
+def statistics_rows(count: int, *, batch_size: int, seed: int) -> list[np.ndarray]:
+    """Rows of the faces to measure batch statistics on: at most STATISTICS_BATCHES batches out of `count` faces."""
+    chosen = min(count, STATISTICS_BATCHES * batch_size)
+    rows = np.random.default_rng(seed).choice(count, chosen, replace=False)
+    return np.array_split(rows, -(-chosen // batch_size))
+
+
+def measure_statistics(model: FaceModel, batches: Iterable[np.ndarray]) -> None:
+    """Give the BatchNormalization layers that train the mean statistics of some batches, uint8 (B, S, S, 3).
+
+    With momentum k / (k + 1) the k-th update makes a moving mean a plain one.
+    """
+    layers = [
+        layer
+        for layer in model.backbone.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    momenta = [layer.momentum for layer in layers]
+    for number, images in enumerate(batches):
+        for layer in layers:
+            layer.momentum = number / (number + 1)
+        model.backbone(keras.ops.cast(images, "float32"), training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
 
 
 class AveragedWeights(keras.callbacks.Callback):
@@ -27,9 +54,7 @@ class AveragedWeights(keras.callbacks.Callback):
 
     def __init__(self, images: Faces, *, batch_size: int, seed: int) -> None:
         super().__init__()
-        count = min(len(images), STATISTICS_BATCHES * batch_size)
-        rows = np.random.default_rng(seed).choice(len(images), count, replace=False)
-        self._images, self._batches = images, np.array_split(rows, -(-count // batch_size))
+        self._images, self._batches = images, statistics_rows(len(images), batch_size=batch_size, seed=seed)
         self._own = self._at_end = None
 
     @contextmanager
@@ -63,26 +88,11 @@ class AveragedWeights(keras.callbacks.Callback):
         for variable, average in zip(optimizer._trainable_variables, averages, strict=True):
             # A copy: jax would give away the memory of the average with that of the model.
             variable.assign(keras.ops.convert_to_numpy(average))
-        self._measure_statistics()
+        measure_statistics(self.model, (self._images[rows] for rows in self._batches))
 
     def _swap_out(self):
         _assign(self.model, self._own)
         self._own = None
-
-    def _measure_statistics(self):
-        """Mean of the batch statistics: with momentum k / (k + 1) the k-th update makes a moving mean a plain one."""
-        layers = [
-            layer
-            for layer in self.model.backbone.layers
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-        ]
-        momenta = [layer.momentum for layer in layers]
-        for number, rows in enumerate(self._batches):
-            for layer in layers:
-                layer.momentum = number / (number + 1)
-            self.model.backbone(keras.ops.cast(self._images[rows], "float32"), training=True)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
 
 
 def _values(model):

@@ -62,7 +62,13 @@ def fit(
     steps = steps_per_epoch(len(train.faces), recipe.batch_size, recipe.steps_per_epoch)
     average = AveragedWeights(train.faces, batch_size=recipe.batch_size, seed=recipe.seed) if recipe.ema else None
     monitor = choose_monitor(recipe.monitor, val, **_judgement(model, recipe))
-    recorder = RunRecorder(folder, monitor=monitor, patience=recipe.early_stopping, average=average)
+    recorder = RunRecorder(
+        folder,
+        monitor=monitor,
+        patience=recipe.early_stopping,
+        average=average,
+        keep_epochs=recipe.keep_epochs,
+    )
     # The leaves of a forest move before the average and the recorder look at the model.
     callbacks = [*_method_callbacks(model, train, recipe), *([average] if average else []), recorder, *callbacks]
     if recipe.verbose == "auto" and not sys.stdout.isatty():

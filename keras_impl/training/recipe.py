@@ -35,6 +35,7 @@ class Recipe:
     ema: Annotated[float, Field(gt=0, lt=1)] | None
     monitor: Annotated[Text | dict[Text, float], AfterValidator(known_monitor)]
     early_stopping: Count | None
+    keep_epochs: Annotated[int, Field(ge=0, le=10**6)]
     freeze_epochs: Annotated[int, Field(ge=0, le=10**9)]
     age_weight: Positive | None
     gender_weight: Factor

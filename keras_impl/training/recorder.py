@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from faces.errors import Diverged, UserError
-from faces.files import remove_leftovers, write_csv
+from faces.files import make_folder, remove_leftovers, write_csv
 from keras_impl.checkpoint import CheckpointWriter
 from keras_impl.training.averaging import AveragedWeights
 from keras_impl.training.monitor import name_of, score
 from keras_impl.training.state import load_state, save_state
 
 CHECKPOINT_NAME = "model.keras"
+EPOCHS_FOLDER = "epochs"  # of the checkpoints of further good epochs
 HISTORY_NAME = "history.csv"
 
 
@@ -38,6 +39,7 @@ class RunRecorder(keras.callbacks.Callback):
             the best epoch.
         patience: epochs without improvement after which training stops, None for never.
         average: AveragedWeights whose weights the checkpoint gets, None for the model's own.
+        keep_epochs: how many of the best epochs keep a checkpoint of their own.
     """
 
     async_safe = True  # else Keras would wait for this callback after every step
@@ -49,8 +51,10 @@ class RunRecorder(keras.callbacks.Callback):
         monitor: Mapping[str, float],
         patience: int | None = None,
         average: AveragedWeights | None = None,
+        keep_epochs: int = 0,
     ) -> None:
         super().__init__()
+        self._keep_epochs = keep_epochs
         self.folder, self.monitor, self.patience = Path(folder), dict(monitor), patience
         self.history: list[dict[str, float]] = []
         self._average = average
@@ -131,7 +135,8 @@ class RunRecorder(keras.callbacks.Callback):
         previous = self.best_epoch()
         self.history.append(row)
         if self.best_epoch() != previous:
-            self._save_checkpoint()
+            self._save_checkpoint(self.folder / CHECKPOINT_NAME)
+        self._keep_good_epochs()
         self._save_state(arrays)
         self._write_history()
         if self.exhausted():
@@ -167,11 +172,23 @@ class RunRecorder(keras.callbacks.Callback):
         """True when `patience` epochs brought nothing better."""
         return self.patience is not None and len(self.history) - self.best_epoch() >= self.patience
 
-    def _save_checkpoint(self):
+    def _keep_good_epochs(self):
+        """Leave a checkpoint of each of the best epochs so far, this one perhaps among them, and of no other."""
+        if not self._keep_epochs:
+            return
+        scores = [score(self.monitor, row) for row in self.history]
+        good = {f"{index + 1:04d}.keras" for index in np.argsort(scores, kind="stable")[: self._keep_epochs]}
+        if (name := f"{len(scores):04d}.keras") in good:
+            self._save_checkpoint(make_folder(self.folder / EPOCHS_FOLDER) / name)
+        for path in (self.folder / EPOCHS_FOLDER).glob("[0-9]*.keras"):
+            if path.name not in good:
+                path.unlink()
+
+    def _save_checkpoint(self, path):
         if self._writer is None:
             self._writer = CheckpointWriter(self.model)
         with self._average.applied() if self._average else contextlib.nullcontext():
-            self._writer.save(self.folder / CHECKPOINT_NAME)
+            self._writer.save(path)
 
 
 def _assign(variables, values, folder):

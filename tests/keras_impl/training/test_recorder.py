@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from faces.errors import UserError
+from keras_impl.checkpoint import load_model
 from keras_impl.training.recorder import RunRecorder
 from tests.keras_impl.small_models import compiled_model, labelled_batch
 
@@ -55,6 +56,23 @@ def test_checkpoint_changes_with_the_best_epoch_only(tmp_path):
     recorder.on_epoch_begin(2)
     recorder.on_epoch_end(2, {"loss": 0.1, "val_age_mae": 4})
     assert (tmp_path / "model.keras").stat().st_mtime_ns > first
+
+
+def test_good_epochs_are_kept_and_no_other(tmp_path):
+    rows = [{"val_age_mae": value} for value in (5, 3, 6, 4, 3, 9)]
+    recorder = recorded(tmp_path, rows, keep_epochs=3)
+    assert sorted(path.name for path in (tmp_path / "epochs").iterdir()) == ["0002.keras", "0004.keras", "0005.keras"]
+    recorder.model.trainable_variables[0].assign_add(recorder.model.trainable_variables[0] * 0 + 1)
+    recorder.on_epoch_begin(6)
+    recorder.on_epoch_end(6, {"loss": 1.0, "val_age_mae": 2})
+    assert sorted(path.name for path in (tmp_path / "epochs").iterdir()) == ["0002.keras", "0005.keras", "0007.keras"]
+    kept, best = (load_model(tmp_path / name) for name in ("epochs/0007.keras", "model.keras"))
+    for one, two, three in zip(kept.get_weights(), best.get_weights(), recorder.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, three)
+        np.testing.assert_array_equal(two, three)
+    (tmp_path / "none").mkdir()
+    recorded(tmp_path / "none", rows[:1])
+    assert not (tmp_path / "none" / "epochs").exists()
 
 
 def test_state_brings_back_weights_optimizer_and_history(tmp_path):
