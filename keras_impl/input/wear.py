@@ -87,10 +87,15 @@ def draw_wear(random: np.random.Generator, count: int, strength: Mapping[str, fl
         grey=happens(strength["grayscale"]),
         cast=1.0 + random.uniform(-strength["colour_cast"], strength["colour_cast"], (count, 3)),
         resolution=np.where(happens(strength["rescale"]), random.uniform(*LEFT_RESOLUTION, count), 1.0),
-        blur=np.where(happens(strength["blur"]), np.exp(random.uniform(*map(math.log, BLUR_SIGMA), size=count)), 0.0),
+        blur=np.where(happens(strength["blur"]), _draw_evenly(random, count, *BLUR_SIGMA), 0.0),
         noise=random.uniform(0.0, strength["noise"], count),
         quality=np.where(happens(strength["jpeg"]), random.integers(*JPEG_QUALITY, count, endpoint=True), 0),
     )
+
+
+def _draw_evenly(random, count, low, high):
+    """(count,) numbers whose logarithms are even."""
+    return np.exp(random.uniform(math.log(low), math.log(high), count))
 
 
 def _draw_boxes(random, count):
