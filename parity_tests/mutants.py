@@ -274,14 +274,18 @@ def find_mutants(only: str) -> list[Mutant]:
     return [mutant for path in paths if only in path for mutant in mutants_of(path) if mutant.key not in known]
 
 
-def check_tests(mutants: list[Mutant]) -> None:
-    """SystemExit where tests fail without any mutant, which would count as a death of each."""
-    for stack in sorted({mutant.path.split("/")[0] for mutant in mutants}):
-        if not passes(None, outside_tests(stack), outside=True):
-            raise SystemExit(f"The outside tests of {stack} fail without any mutant.")
-    for path in sorted({mutant.path for mutant in mutants}):
-        if not passes(None, related_tests(path), outside=False):
-            raise SystemExit(f"The tests of {path} fail without any mutant.")
+def unchanged_tests(mutants: list[Mutant]) -> list[tuple[str, list[str], bool]]:
+    """(name, tests, whether the outside ones) of everything that a mutant may be tried with first."""
+    stacks = sorted({mutant.path.split("/")[0] for mutant in mutants})
+    paths = sorted({mutant.path for mutant in mutants})
+    outside = [(f"outside tests of {stack}", outside_tests(stack), True) for stack in stacks]
+    return outside + [(f"tests of {path}", related_tests(path), False) for path in paths]
+
+
+def fails(check: tuple[str, list[str], bool]) -> str | None:
+    """The name of tests that fail without any mutant, which would count as a death of each."""
+    name, tests, outside = check
+    return None if passes(None, tests, outside=outside) else name
 
 
 def main() -> None:
@@ -298,10 +302,13 @@ def main() -> None:
     tried = random.Random(arguments.seed).sample(found, min(arguments.sample or len(found), len(found)))
     print(f"{len(tried)} of {len(found)} mutants", flush=True)
     load_frameworks()
-    if not arguments.unchecked:
-        check_tests(tried)
     killers = {}
     with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
+        checks = [] if arguments.unchecked else unchanged_tests(tried)
+        for name in pool.imap(fails, checks, chunksize=1):
+            if name is not None:
+                raise SystemExit(f"The {name} fail without any mutant.")
+        print(f"{len(checks)} sets of tests pass without a mutant", flush=True)
         for mutant, killer in pool.imap_unordered(outcome, tried):
             killers[mutant] = killer
             print(f"{killer:7} {mutant.path}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
