@@ -4,7 +4,7 @@ import csv
 import errno
 import os
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from faces.errors import UserError
-from faces.files import make_folder, move_finished, writing
+from faces.files import check_in_place, make_folder, move_finished, writing
+from faces.locks import locked
 from faces.photos.estimates import ROW_COLUMNS, FaceEstimate, estimate_row
 from faces.video.marking import marked_size
 
@@ -52,7 +53,8 @@ class VideoRecorder:
         table: the table.
 
     Raises:
-        UserError: the files cannot be written, FFmpeg lacks the codec, or the finished video cannot be read back.
+        UserError: the files cannot be written, another process writes them, FFmpeg lacks the codec, or the finished
+            video cannot be read back.
     """
 
     def __init__(
@@ -77,8 +79,14 @@ class VideoRecorder:
             with writing(path):
                 if path.is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with writing(self._table_part):
-            self._file = self._table_part.open("w", newline="", encoding="utf-8")
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.path, "The video"))
+            with writing(self._table_part):
+                self._file = self._table_part.open("w", newline="", encoding="utf-8")
+            self._start(size, codec)
+            self._lock = stack.pop_all()
+
+    def _start(self, size, codec):
         self._rows = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
         try:
             with writing(self._table_part):
@@ -116,9 +124,10 @@ class VideoRecorder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        self._close()
-        if self.frames and kind is None:
-            self._check()
+        with self._lock:
+            self._close()
+            if self.frames and kind is None:
+                self._check()
 
     def write(
         self,
@@ -144,6 +153,7 @@ class VideoRecorder:
                 row = estimate_row("", number, estimate)
                 self._rows.writerow(frame | {"track": number} | {name: row[name] for name in FACE_COLUMNS})
             self._file.flush()
+        check_in_place(self._file, self._table_part, self._file.tell())
 
     def _write_image(self, marked, place):
         height, width = marked.shape[:2]

@@ -1,6 +1,7 @@
 """The recording of a film: rates, sizes and what cannot be written."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from faces.detection import Face
 from faces.errors import UserError
 from faces.photos.estimates import FaceEstimate
 from faces.video.marking import mark_faces
-from faces.video.recording import VideoRecorder
+from faces.video.recording import VideoRecorder, unfinished
 from tests import films
 
 
@@ -46,8 +47,25 @@ def test_first_frame_fills_the_places_before_it(tmp_path):
 
 def test_nothing_done_leaves_nothing(tmp_path):
     with VideoRecorder(tmp_path / "out", "a", (480, 360), 25):
-        assert len(list((tmp_path / "out").iterdir())) == 2
+        assert len(list((tmp_path / "out").iterdir())) == 3  # with the lock
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_one_recording_of_a_name_at_once(tmp_path):
+    image = films.draw_frame([])
+    with VideoRecorder(tmp_path, "a", (480, 360), 25) as recorder:
+        with pytest.raises(UserError, match=rf"The video .*a_faces\.mp4 is being written by process {os.getpid()}"):
+            VideoRecorder(tmp_path, "a", (480, 360), 25)
+        recorder.write(mark_faces(image, []), [], 0.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_faces.csv", "a_faces.mp4"]
+
+
+def test_table_that_is_taken_away_is_told_at_once(tmp_path):
+    with VideoRecorder(tmp_path, "a", (480, 360), 25) as recorder:
+        unfinished(recorder.table).unlink()
+        with pytest.raises(UserError, match="was removed while it was being written"):
+            recorder.write(mark_faces(films.draw_frame([]), []), [], 0.0)
+        unfinished(recorder.table).touch()
 
 
 def test_missing_codec_is_an_error_of_the_user(tmp_path, capfd):
@@ -76,7 +94,7 @@ import sys
 from faces.detection import Face
 from faces.photos.estimates import FaceEstimate
 from faces.video.marking import mark_faces
-from faces.video.recording import VideoRecorder
+from faces.video.recording import VideoRecorder, unfinished
 from tests import films
 faces = [(1, FaceEstimate(face=Face((9.0, 9.0, 60.0, 60.0), 1.0), age=30))]
 with VideoRecorder(sys.argv[1], "a", (480, 360), 25) as recorder:
