@@ -119,7 +119,7 @@ def trajectories():
     for method in METHODS:
         for optimizer in KERAS_OPTIMIZERS:
             for dtype in ("float64", "float32"):
-                usual = (optimizer, dtype) == ("sgd", "float64") or method == "dldl_v2"
+                usual = (optimizer, dtype) == ("sgd", "float64") or (method == "dldl_v2" and dtype == "float64")
                 yield pytest.param(method, optimizer, dtype, marks=() if usual else pytest.mark.slow)
 
 

@@ -155,6 +155,7 @@ def test_reports_are_written(results, tmp_path):
     assert cv2.imread(str(tmp_path / "methods.png")).std() > 5
 
 
+@pytest.mark.slow
 def test_peak_memory_is_the_childs():
     sizes = {}
     for mebibytes in (0, 3000):

@@ -133,6 +133,7 @@ def test_interrupted_video_can_be_played(tmp_path):
     assert last in (len(frames) - 1, len(frames) - 2)
 
 
+@pytest.mark.slow
 def test_photographs_as_a_film(tmp_path):
     """The view wanders over two photographs side by side, then cuts to a third."""
     extract_photographs(tmp_path)

@@ -88,6 +88,7 @@ def test_commands_are_found():
     assert {"train.py", "evaluate.py", "evaluate_appa_real.py", "predict.py", "demo.py", "export.py"} <= set(SCRIPTS)
 
 
+@pytest.mark.slow
 def test_train(start, elsewhere):
     start("train.py", *SHORT_RUN, "model.model_name=FaceResNet10", "train.epochs=1", "run.dir=my runs")
     (run,) = (elsewhere / "my runs").iterdir()

@@ -66,7 +66,9 @@ def documented(kind):
     return re.sub("^ {4}", "", block, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "onnx" else pytest.param(kind, marks=pytest.mark.slow) for kind in FORMATS]
+)
 def test_documented_lines_run_the_file(checkpoint, capsys, kind):
     import ai_edge_litert.interpreter
     import onnxruntime

@@ -256,6 +256,7 @@ def wait_for(condition, seconds=120):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_slow_standard_input_is_answered_and_interrupted(pictures, checkpoint, tmp_path):
     table = tmp_path / "x.csv"
     process = start(pictures, "--crops", "--checkpoint", checkpoint, "--output", table, stdin=subprocess.PIPE)

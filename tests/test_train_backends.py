@@ -120,6 +120,7 @@ print(json.dumps([both, two, train(*overrides)]))
             assert pair[name] == pytest.approx(single[name], rel=1e-3), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_metrics_over_nothing_and_of_no_numbers(backend, tmp_path):
     program = """

@@ -297,15 +297,18 @@ model.compile("adamw")
 recorder = RunRecorder(Path("."), monitor={"loss": 1.0})
 recorder.set_model(model)
 recorder.history = [{"epoch": 1, "loss": 1.0}]
-recorder._save_checkpoint()
+save_checkpoint = lambda: recorder._save_checkpoint(Path("model.keras"))
+save_checkpoint()
 recorder._save_state(recorder._variables())
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 save_state = lambda: recorder._save_state(recorder._variables())
-run_main(recorder._save_checkpoint if sys.argv[1] == "checkpoint" else save_state)
+run_main(save_checkpoint if sys.argv[1] == "checkpoint" else save_state)
 """
 
 
-@pytest.mark.parametrize(("what", "name"), [("checkpoint", "model.keras"), ("state", "resume.npz")])
+@pytest.mark.parametrize(
+    ("what", "name"), [("checkpoint", "model.keras"), pytest.param("state", "resume.npz", marks=pytest.mark.slow)]
+)
 def test_full_disk_leaves_the_file_that_was_there(tmp_path, what, name):
     """A limit on the size of files stands for a full disk: the kernel refuses the write in the middle."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -136,6 +136,7 @@ def test_memory_layout_is_that_of_the_words():
         np.testing.assert_array_equal(images.permute(0, 2, 3, 1), faces)
 
 
+@pytest.mark.slow
 def test_our_competitor_trains_from_every_input(face_files, tiny_backbone, tmp_path):
     root, packed = tmp_path / "faces", tmp_path / "16.npy"
     make_sample(root, count=6, seed=0, size=200)

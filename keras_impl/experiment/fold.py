@@ -319,4 +319,4 @@ def _finish(folder, recorder, seed, evaluations, first_weights, overrides, start
     write_json(folder / "metrics.json", evaluations)
     write_checksums(folder, READ_AGAIN)
     remove_state(folder)
-    print(f"\nCheckpoint: {folder / CHECKPOINT_NAME}\n{facts['monitor']['reason']}")
+    print(f"\n{facts['monitor']['reason']}\nCheckpoint: {folder / CHECKPOINT_NAME}")

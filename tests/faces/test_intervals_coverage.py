@@ -79,6 +79,7 @@ def assert_near_95(shares):
     assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
 
 
+@pytest.mark.slow
 def test_hard_persons_with_heavy_tails():
     assert_near_95(coverage("laplace", 300, clustered=True))
 

@@ -234,7 +234,7 @@ def tell(value):
 
 
 # The reader starts a process for each file, which takes a third of a second.
-@settings(FEW, max_examples=20)
+@settings(FEW, max_examples=8)
 @given(BYTE_EDITS, KEPT)
 def test_damaged_wiki_mat_file(edits, kept):
     with tempfile.TemporaryDirectory() as folder:

@@ -256,6 +256,7 @@ def test_load_table_refuses_what_it_does_not_know():
 
 
 @pytest.mark.skipif(not TEST_DATA, reason="FACES_TEST_DATA names no folder of real data")
+@pytest.mark.slow
 def test_utkface_as_published(tmp_path):
     groups = {}
     with tarfile.open(Path(TEST_DATA) / "utkface_dev.tar") as archive:

@@ -156,7 +156,7 @@ def resume(path, row_format):
     return len(done)
 
 
-@pytest.mark.parametrize("row_format", ["csv", "jsonl"])
+@pytest.mark.parametrize("row_format", ["csv", pytest.param("jsonl", marks=pytest.mark.slow)])
 def test_stop_at_any_byte(tmp_path, row_format):
     whole = write(tmp_path / "whole", row_format, picture_rows()).read_bytes()
     kept = []

@@ -185,7 +185,7 @@ class TestGapRows:
         assert gaps_of(columns, resamples=50, seed=1) == gaps_of(columns, resamples=50, seed=1)
         assert gaps_of(columns, resamples=50, seed=1) != gaps_of(columns, resamples=50, seed=2)
 
-    @pytest.mark.parametrize("sizes", ["equal", "unequal"])
+    @pytest.mark.parametrize("sizes", ["unequal", pytest.param("equal", marks=pytest.mark.slow)])
     def test_null_of_whole_persons_is_true(self, sizes):
         """Where groups do not differ p-values are uniform, photos of one person going together or not."""
         p_values, apart = [], []

@@ -134,7 +134,7 @@ class FixedModel:
     def __init__(self, decode, size=4):
         self.image_size, self.decode, self.age_head = size, decode, SimpleNamespace(min_age=0)
 
-    def predict_faces(self, images):
+    def predict_faces(self, images, uncorrected=False):
         return self.decode(images[:, 0, 0, 0], images[:, 0, -1, 0])
 
 

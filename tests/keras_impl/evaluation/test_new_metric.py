@@ -84,7 +84,7 @@ class Answers:
 
     image_size, age_head = 4, SimpleNamespace(min_age=MIN_AGE)
 
-    def predict_faces(self, images):
+    def predict_faces(self, images, uncorrected=False):
         row = keras.ops.cast(images[:, 0, 0, 0], "int32")
         answers = {"age": PREDICTED, "age_distribution": DISTRIBUTIONS, "gender": GENDER_PROBABILITIES}
         return {name: keras.ops.take(values, row, axis=0) for name, values in answers.items()}

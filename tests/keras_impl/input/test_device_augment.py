@@ -175,6 +175,7 @@ print(json.dumps([float(value) for value in on_device(STRONG)[0][:4, ::7, ::7].r
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_give_the_same(backend):
     if backend == "jax":

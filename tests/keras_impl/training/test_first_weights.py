@@ -29,7 +29,7 @@ def checkpoint(tmp_path):
     return save
 
 
-@pytest.mark.parametrize("name", ["FaceResNet10", "MobileNetV3Small"])
+@pytest.mark.parametrize("name", ["FaceResNet10", pytest.param("MobileNetV3Small", marks=pytest.mark.slow)])
 def test_net_of_another_size_is_that_built_for_it(checkpoint, name):
     source, path = checkpoint(name, 64)
     model, told = make_model(name, "cross_entropy", weights=str(path), image_size=96, provenance={"backbone": name})

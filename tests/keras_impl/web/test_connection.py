@@ -164,7 +164,7 @@ def test_long_pipeline_is_answered_one_by_one(server, connect):
     client, other = connect(GET * 5000), connect(GET)
     assert read_answer(other).endswith(b"done")
     assert read_answer(client).startswith(b"HTTP/1.1 200")
-    assert len(server.server_state.tasks) <= 1
+    assert wait_until(lambda: len(server.server_state.tasks) <= 1)
 
 
 def test_sender_that_leaves_leaves_nothing(server, connect):

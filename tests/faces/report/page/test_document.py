@@ -167,9 +167,9 @@ class TestSections:
         [
             (AGE_COLUMNS + DISTRIBUTION_COLUMNS + ["label_loss"], ["Age", "Age check", "Suspects"]),
             (DISTRIBUTION_COLUMNS + GENDER_COLUMNS, ["Calibration"]),
-            (GENDER_COLUMNS, []),
-            (["ethnicity", "identity"], []),
-            (["label_loss"], ["Suspects"]),
+            pytest.param(GENDER_COLUMNS, [], marks=pytest.mark.slow),
+            pytest.param(["ethnicity", "identity"], [], marks=pytest.mark.slow),
+            pytest.param(["label_loss"], ["Suspects"], marks=pytest.mark.slow),
         ],
     )
     def test_without_their_columns_they_vanish(self, columns, written, dropped, missing):
@@ -184,7 +184,7 @@ class TestSections:
         assert "Gender accuracy" not in page.section("Result")
         assert "ender" not in page.section("Groups") + page.section("Calibration") + page.section("Suspects")
 
-    @pytest.mark.parametrize("count", [1, 2, 40])
+    @pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 40))])
     def test_few_images(self, written, count):
         columns = page_columns(count)
         page = written(columns, evaluated(columns))
