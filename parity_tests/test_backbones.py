@@ -139,7 +139,8 @@ def test_weights_travel_back_and_an_unmatched_layer_is_refused(name, floatx):
         ("FaceResNet10", "l1", True),
         pytest.param("ResNet50", "mean_variance", False, marks=pytest.mark.slow),
         pytest.param("EfficientNetLite0", "dldl_v2", False, marks=pytest.mark.slow),
-        ("EfficientNetB0", "l1", False),  # stochastic depth: its twin has none, so not in training mode
+        # Stochastic depth: its twin has none, so not in training mode.
+        pytest.param("EfficientNetB0", "l1", False, marks=pytest.mark.slow),
     ],
 )
 def test_whole_model_loss_and_gradient(name, method, training, floatx):

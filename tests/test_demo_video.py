@@ -95,6 +95,7 @@ def test_detector_without_keypoints_does_not_fit_an_aligned_model(film, tmp_path
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_interrupted_video_can_be_played(tmp_path):
     path = films.write_film(tmp_path / "long.mp4", films.moving_film(400, step=(0.5, 0.2)))
     (tmp_path / "slow.py").write_text(

@@ -112,6 +112,7 @@ def test_predict(start):
     assert len(rows) == 2 and "one face.png" in rows[1]
 
 
+@pytest.mark.slow
 def test_demo(start, elsewhere):
     start("demo.py", "--image_dir", "my photos", "--output_dir", "my copies", "--detector", "my detector.py:detect")
     assert (elsewhere / "my copies" / "one face.png").is_file() and (elsewhere / "my copies" / "faces.csv").is_file()

@@ -233,6 +233,7 @@ def test_mirror_images(evaluated):
     assert json.loads((both / "metrics.json").read_text())["test_time_augmentation"] == "mirror image"
 
 
+@pytest.mark.slow
 def test_comparison_on_the_same_images(tiny_run, evaluated):
     """Rows are those that neither training saw: the shipped model never saw the sample, so all of the test part."""
     report, text = evaluated("--checkpoint", tiny_run / "model.keras", SHIPPED)

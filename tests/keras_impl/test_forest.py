@@ -166,6 +166,7 @@ class TestCallback:
         np.testing.assert_allclose(model.age_head.leaf_mean, expected[0], rtol=1e-3)
         np.testing.assert_allclose(model.age_head.leaf_variance, expected[1], rtol=1e-2)
 
+    @pytest.mark.slow
     def test_beats_the_trivial_guess(self):
         model = self.model()
         self.fit(model, 30, self.callback())

@@ -201,6 +201,7 @@ def test_prediction_from_python_equals_the_report(train_in_process, in_face_fold
 # === Run folders ===
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_second_have_a_folder_each(train_in_process, monkeypatch):
     monkeypatch.setattr(time, "strftime", lambda *_: "20260101-000000")
     first, second = (train_in_process("train.epochs=1", f"train.seed={seed}") for seed in (0, 1))
