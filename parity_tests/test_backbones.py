@@ -96,6 +96,7 @@ def test_features(name, size, floatx):
         tolerances.assert_close_to_largest(features[dtype], twin_features[dtype], tolerance, floor=0)
 
 
+@pytest.mark.slow
 def test_features_of_the_graph_of_imagenet_weights(floatx, monkeypatch, tmp_path):
     """Keras' EfficientNet divides once more where it is built with weights="imagenet"; nothing is downloaded here."""
     name, size, images = "EfficientNetB0", 32, make_images(32)

@@ -55,6 +55,7 @@ def add(monkeypatch, twin):
     monkeypatch.setitem(TWINS, NAME, twin)
 
 
+@pytest.mark.slow
 def test_a_new_architecture_is_compared_like_all_others(monkeypatch, floatx):
     assert NAME not in test_backbones.names()
     add(monkeypatch, TorchSquareNet)

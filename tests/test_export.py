@@ -269,6 +269,7 @@ def trained_tiny(train_in_process):
     return Path("trained.keras")
 
 
+@pytest.mark.slow
 def test_8_bit_file_is_calibrated_on_training_faces_and_measured_on_others(trained_tiny, capsys, monkeypatch):
     from ai_edge_litert.interpreter import Interpreter
 

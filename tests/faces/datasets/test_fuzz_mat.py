@@ -14,7 +14,7 @@ from faces.errors import UserError
 from tests.faces.datasets.published_layouts import build, check_tables, damage, read_or_error
 
 # Each example starts a process that reads the file.
-FEW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CELEBRITIES = {1: (1, 1951), 2: (3, 1951), 3: (6, 1974)}
 CACD_IMAGES = ["53_Robin_Williams_0001.jpg", "60_Kurt_Russell_0001.jpg", "30_Penélope_Cruz_0001.jpg"]
 
