@@ -76,11 +76,13 @@ class Mutant:
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes in order that are computed with: no messages, imports, annotations, docstrings, decorators."""
+    """All nodes in order that are computed with: no messages, imports, annotations, axes, docstrings, decorators."""
     yield node
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list"):
             continue
+        if isinstance(node, ast.keyword) and node.arg in ("axis", "dim"):
+            continue  # of matrices -1 and 1 are one axis, and a third is an error
         for child in value if isinstance(value, list) else [value]:
             is_text = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
             if isinstance(child, ast.AST) and not isinstance(child, SKIPPED) and not is_text:

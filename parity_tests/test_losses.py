@@ -1,5 +1,7 @@
 """Values and gradients of every loss, driven by METHODS."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -89,3 +91,16 @@ def test_gender_cross_entropy(label_smoothing, focal_gamma, scale, dtype):
         label_smoothing=label_smoothing,
         focal_gamma=focal_gamma,
     )
+
+
+def _defaults(function):
+    parameters = inspect.signature(function).parameters.values()
+    inputs = ("progress",)  # of the training, not a switch
+    given = [each for each in parameters if each.default is not inspect.Parameter.empty and each.name not in inputs]
+    return {each.name: each.default for each in given}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_defaults_are_those_of_the_twin(name):
+    """Methods always give their parameters; who calls a loss alone gets its defaults."""
+    assert _defaults(METHODS[name].loss) == _defaults(TWINS[name].loss)

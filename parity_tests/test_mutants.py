@@ -19,6 +19,7 @@ from parity_tests import mutants
         ("def f(y: list[3] = True) -> int:\n    '''2 + 2'''\n    raise E(1 + 1)", ["def f(y: list[3]=False) -> int:"]),
         ("if not y:\n    pass", ["if not not y:", "if not not y:"]),
         ("import a.min", []),
+        ("x = f(y, axis=-1)", []),
     ],
 )
 def test_changes(source, changed, tmp_path, monkeypatch):
