@@ -72,3 +72,18 @@ def take_a_step(model):
     ages[:, 0] = 30
     weights = {"age": np.ones(6, np.float32), "gender": np.ones(6, np.float32)}
     model.train_on_batch(noise_faces(), {"age": ages, "gender": np.zeros(6, np.int32)}, sample_weight=weights)
+
+
+class NoiseImages:
+    """As many faces of noise as images of a part."""
+
+    size = SIZE
+
+    def __init__(self, count):
+        self._faces = noise_faces(count)
+
+    def __len__(self):
+        return len(self._faces)
+
+    def __getitem__(self, rows):
+        return self._faces[rows]

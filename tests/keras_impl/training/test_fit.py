@@ -17,20 +17,7 @@ from keras_impl.input.parts import Part
 from keras_impl.predictor import Predictor
 from keras_impl.training.fit import compile_model, fit
 from tests.configurations import configured
-from tests.keras_impl.small_models import SIZE, noise_faces, normalised_model
-
-
-class NoiseImages:
-    size = SIZE
-
-    def __init__(self, count):
-        self._faces = noise_faces(count)
-
-    def __len__(self):
-        return len(self._faces)
-
-    def __getitem__(self, rows):
-        return self._faces[rows]
+from tests.keras_impl.small_models import NoiseImages, noise_faces, normalised_model
 
 
 def noise_part(count):

@@ -11,7 +11,7 @@ from keras_impl.input.parts import Part
 from keras_impl.training.fit import fit
 from keras_impl.training.monitor import choose_monitor, explain_choice
 from tests.configurations import configured
-from tests.keras_impl.small_models import SIZE, noise_faces, normalised_model
+from tests.keras_impl.small_models import NoiseImages, normalised_model
 
 NAN = np.nan
 
@@ -23,21 +23,8 @@ def make_part(ages=(), groups=(), genders=None, weights=None):
     count = len(pack)
     gender = np.array(genders if genders is not None else np.arange(count) % 2, np.int32)
     weights = np.ones(count, np.float32) if weights is None else np.float32(weights)
-    images = Faces(count) if count else None
+    images = NoiseImages(count) if count else None
     return Part(pd.DataFrame({"img_path": range(count)}), Labels(pack, gender), weights, images)
-
-
-class Faces:
-    size = SIZE
-
-    def __init__(self, count):
-        self._faces = noise_faces(count)
-
-    def __len__(self):
-        return len(self._faces)
-
-    def __getitem__(self, rows):
-        return self._faces[rows]
 
 
 GROUPS = [(20, 29), (30, 39), (70, NAN)]
